@@ -1,0 +1,67 @@
+# Works from a bare clone: needs make, bash and Python 3.11 or newer (make PYTHON=/path/to/python setup).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help setup data slurm demo test check bench clean
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+FASHION := /usr/share/datasets/fashion-mnist
+SWEEP := sweeps/fashion_mnist.yaml
+
+# true where this user may install Debian's packages
+MAY_APT = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+# $(call apt,PACKAGE): silent unless it fails
+apt = ( export DEBIAN_FRONTEND=noninteractive; q="apt-get install -y -qq --no-install-recommends $(1)"; \
+	log=$$($$q 2>&1) || log=$$(apt-get update -qq 2>&1 && $$q 2>&1) || { echo "$$log" >&2; exit 1; } )
+
+help: ## what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## the virtual environment in .venv, with everything (once; torch is several GB)
+
+$(READY): pyproject.toml
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c '$(NEW_ENOUGH)' || { \
+		echo "setup: no Python 3.11 or newer found ('$(PYTHON)'); name one: make PYTHON=/path/to/python3.11 setup" >&2; exit 2; }
+	@package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	if [ -x $(PY) ] || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then :; \
+	elif $(MAY_APT) && $(call apt,$$package); then echo "setup: installed $$package"; \
+	else echo "setup: $(PYTHON) cannot make virtual environments; do: apt-get install $$package (or python3-venv)" >&2; exit 2; fi
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@echo "setup: installing into $(VENV) with $$($(PY) --version) (minutes: torch is several GB)"
+	@SECONDS=0 && $(PY) -m pip install -qq -e '.[dev]' && touch $@ && echo "setup: done in $$SECONDS s"
+
+data: # Fashion-MNIST, and where it comes from
+	@if [ -n "$${ABLATION_DATA:-}" ]; then echo "data: looked for first in ABLATION_DATA=$$ABLATION_DATA"; fi; \
+	if [ -d $(FASHION) ]; then echo "data: Fashion-MNIST of Debian's package, in $(FASHION)"; \
+	elif $(MAY_APT) && $(call apt,dataset-fashion-mnist); then echo "data: Fashion-MNIST through apt, now in $(FASHION)"; \
+	else echo "data: torchvision will download Fashion-MNIST (30 MB) when training starts"; fi
+
+demo: setup data ## plan, launch, train, report on Fashion-MNIST: ends with a verdict and a PDF
+	$(PY) -m ablation.plan --budget fashion
+	$(PY) -m ablation.launch $(SWEEP) --on local
+	$(PY) -m analysis.report $(SWEEP)
+
+slurm: # Slurm's programs, for tests/slurm
+	@if $(MAY_APT); then tests/slurm/install.sh; else echo "slurm: not root on Debian or Ubuntu: its tests are skipped"; fi
+
+test: setup data slurm check ## everything that CI runs: check, then all tests (as root on Debian on a real Slurm cluster)
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint, format, types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: setup data ## measure speeds on this machine
+	$(PY) tests/benchmarks/run.py
+
+clean: ## remove .venv and caches; runs/ and reports/ stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
