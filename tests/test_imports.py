@@ -1,0 +1,185 @@
+"""Who may import whom: design.md's import table, read from the source; and what `--help` may cost."""
+
+import ast
+import graphlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "torchvision", "fvcore"}  # the latter two import torch
+
+
+class May(NamedTuple):
+    """What a module may import, in words without the package's name for ablation's own modules."""
+
+    top: str = ""  # at import
+    inside: str = ""  # inside functions only
+    heavy: str = "never"  # torch and what imports it: "top", "inside" functions, or "never"
+
+
+SPINE = "design cost budget recipe records run sweep"
+ABLATION = {
+    "__init__": May(),
+    "errors": May(),  # may be imported by all
+    "command": May(),  # may be imported by all: what the commands share
+    "design": May(),
+    "cost": May("design"),
+    "budget": May("design cost"),
+    "solver": May("design cost budget"),
+    "family": May("design cost budget solver"),
+    "records": May(),
+    "recipe": May(heavy="inside"),
+    "run": May("design cost recipe records"),
+    "sweep": May("design cost budget solver family recipe records run"),
+    "network": May("design", heavy="top"),
+    "data": May("recipe", heavy="top"),
+    "train": May("design network data recipe records run", heavy="top"),
+    "worker": May("train run records", heavy="top"),
+    "plan": May(
+        "design cost budget solver family", "sweep network analysis.statistics analysis.figures", heavy="inside"
+    ),
+    "launch": May(SPINE, "worker"),
+    "status": May(SPINE),
+    "cancel": May(SPINE),
+    "clean": May(SPINE),
+    "doctor": May(SPINE, heavy="inside"),
+}
+ANALYSIS = {
+    "__init__": May(),
+    "statistics": May(),
+    "published": May(),
+    "collect": May(SPINE),
+    "tables": May(f"{SPINE} analysis.statistics analysis.published"),
+    "figures": May(f"{SPINE} analysis.statistics analysis.published"),
+    "report": May(f"{SPINE} analysis.collect analysis.statistics analysis.tables analysis.figures analysis.published"),
+}
+TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
+    f"analysis.{name}": may for name, may in ANALYSIS.items()
+}
+FOR_ALL = {"ablation.errors", "ablation.command"}
+COMMANDS = ["ablation.plan", "ablation.launch", "ablation.status", "analysis.report"]
+
+
+def allowed(words: str) -> set[str]:
+    return {word if "." in word else f"ablation.{word}" for word in words.split()}
+
+
+def module_of(path: Path) -> str:
+    """`ablation.network` for ablation/network.py and for all that is in ablation/network/, should it grow."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:2])
+
+
+def files() -> list[Path]:
+    return sorted(path for package in ("ablation", "analysis") for path in (ROOT / package).rglob("*.py"))
+
+
+def names(node: ast.Import | ast.ImportFrom, path: Path) -> Iterator[str]:
+    """Full names of all that an import statement brings in."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    package = list(path.relative_to(ROOT).parent.parts)[: None if node.level < 2 else 1 - node.level]
+    base = ".".join([*(package if node.level else []), *([node.module] if node.module else [])])
+    yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool, int]]:
+    """(imported module, whether at import, line); ours as `ablation.design`, others by their first name."""
+
+    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, bool, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                for name in names(child, path):
+                    parts = name.split(".")
+                    ours = parts[0] in ("ablation", "analysis")
+                    yield ".".join(parts[:2]) if ours else parts[0], top, child.lineno
+            lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_for_types_only(child)
+            yield from walk(child, top and not lazy)
+
+    return walk(ast.parse(path.read_text(encoding="utf-8")), True)
+
+
+def is_module(name: str) -> bool:
+    return name in TABLE or (ROOT / f"{name.replace('.', '/')}.py").exists() or (ROOT / name.replace(".", "/")).is_dir()
+
+
+def problem(module: str, name: str, top: bool) -> str | None:
+    """Why `module` may not import `name` there, or None."""
+    may, where = TABLE[module], "at import" if top else "inside a function"
+    if name in HEAVY:
+        fine = may.heavy == "top" or (may.heavy == "inside" and not top)
+    elif name.startswith(("ablation.", "analysis.")) and is_module(name):
+        here = allowed(may.top) if top else allowed(may.top) | allowed(may.inside)
+        fine = name in {module} | FOR_ALL | here
+    else:
+        fine = True  # the standard library, a dependency, `from ablation import __version__`
+    return None if fine else f"{module} may not import {name} {where}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_module_imports_only_what_the_table_allows(path):
+    module = module_of(path)
+    assert module in TABLE, f"{module} is new: give it a line in the table of tests/test_imports.py"
+    found = [(problem(module, name, top), line) for name, top, line in imports(path)]
+    assert not [f"{path.name}:{line}: {what}" for what, line in found if what]
+
+
+def test_the_table_itself_runs_downward_only():
+    graph = {module: allowed(may.top) for module, may in TABLE.items()}
+    assert set().union(*graph.values()) <= TABLE.keys()
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "problems"),
+    [
+        ("ablation.cost", "from ablation.solver import solve", 1),
+        ("ablation.cost", "from .design import Design", 0),
+        ("ablation.cost", "from . import design, solver", 1),
+        ("ablation.launch", "import ablation.worker", 1),
+        ("ablation.launch", "def job():\n    from ablation.worker import work", 0),
+        ("ablation.run", "def late():\n    import analysis.collect", 1),
+        ("analysis.report", "def late():\n    import torch.nn", 1),
+        ("analysis.report", "from ablation import errors, train", 1),
+    ],
+)
+def test_the_check_sees_what_it_should(module, source, problems, monkeypatch, tmp_path):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / f"{module.replace('.', '/')}.py"
+    path.parent.mkdir()
+    path.write_text(source)
+    assert len([1 for name, top, _ in imports(path) if problem(module, name, top)]) == problems
+
+
+HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    code = 0
+except SystemExit as stop:
+    code = stop.code
+loaded = {"torch", "pandas"} & sys.modules.keys()
+sys.exit(code or (f"--help imported {sorted(loaded)}" if loaded else 0))
+"""
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_answers_without_torch_and_pandas(module):
+    plain = os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, module], cwd=ROOT, env=plain, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"python -m {module}" in done.stdout, "no example"
