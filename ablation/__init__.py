@@ -1,0 +1,1 @@
+"""Cardinality against width and depth, at one budget: designs in, run folders out."""
