@@ -1,0 +1,128 @@
+"""A recipe: how a network is trained, as data. Changing any field makes another arm."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ablation.errors import did_you_mean
+
+Whole = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Augmentation = Literal["crop", "flip", "resized-crop", "jitter", "lighting"]
+
+
+class Recipe(BaseModel):
+    """Optimiser, schedule and augmentation. Lengths are in epochs, rates per optimiser step."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """The recipe it was made from; not part of what a run's id digests."""
+    epochs: Whole
+    batch: Whole
+    """Images an optimiser step; what is left of an epoch below that is dropped."""
+    norm_batch: Whole
+    """Images that a batch norm sees: `batch` is computed in groups of that many."""
+    lr: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    """Peak learning rate, for SGD."""
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    nesterov: Annotated[bool, Field(strict=True)] = True
+    weight_decay: Number = 0.0
+    """On all parameters, batch norm's too (as the paper's code)."""
+    schedule: Literal["constant", "steps", "cosine", "one-cycle"]
+    milestones: tuple[Whole, ...] = ()
+    """steps: epochs after which the rate is multiplied by `gamma`."""
+    gamma: Number = 0.1
+    rise: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.25
+    """one-cycle: the part of training in which the rate climbs, linearly; then it falls linearly to zero."""
+    warmup_epochs: Number = 0.0
+    """Epochs in which the rate climbs linearly from zero, before the schedule's own rate counts."""
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    augment: tuple[Augmentation, ...] = ()
+    """crop: zero-pad and crop; flip: left-right, half of the time; resized-crop: random area 0.08..1 and aspect
+    3/4..4/3; jitter: brightness, contrast, saturation by up to 0.4; lighting: PCA noise of 0.1."""
+    padding: Annotated[int, Field(strict=True, ge=0)] = 4
+    """crop: pixels of zeros on each side."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.batch % self.norm_batch:
+            raise ValueError(f"batch {self.batch} must be a multiple of norm_batch {self.norm_batch}")
+        if (self.schedule == "steps") != bool(self.milestones):
+            raise ValueError("milestones belong to schedule: steps, which needs them")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise; got {list(self.milestones)}")
+        return self
+
+    def lr_at(self, step: int, steps_an_epoch: int) -> float:
+        """The learning rate of optimiser step `step` (from 0): a function of the step alone."""
+        warmup = self.warmup_epochs * steps_an_epoch
+        climb = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return self.lr * climb * self._factor(step, steps_an_epoch)
+
+    def _factor(self, step: int, steps_an_epoch: int) -> float:
+        total = self.epochs * steps_an_epoch
+        if self.schedule == "steps":
+            return self.gamma ** sum(step >= epoch * steps_an_epoch for epoch in self.milestones)
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * step / total))
+        if self.schedule == "one-cycle":
+            top = self.rise * total
+            return min((step + 1) / top, (total - step) / (total - top), 1.0)
+        return 1.0
+
+
+_SGD = {"momentum": 0.9, "nesterov": True}
+RECIPES: dict[str, dict[str, Any]] = {
+    "imagenet-paper": {
+        **_SGD,
+        "epochs": 100,
+        "batch": 256,
+        "norm_batch": 32,
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+        "schedule": "steps",
+        "milestones": (30, 60, 90),
+        "augment": ("resized-crop", "flip", "jitter", "lighting"),
+    },
+    "cifar-paper": {
+        **_SGD,
+        "epochs": 300,
+        "batch": 128,
+        "norm_batch": 16,
+        "lr": 0.1,
+        "weight_decay": 5e-4,
+        "schedule": "steps",
+        "milestones": (150, 225),
+        "augment": ("crop", "flip"),
+    },
+    "fashion": {
+        **_SGD,
+        "epochs": 2,
+        "batch": 128,
+        "norm_batch": 128,
+        "lr": 0.2,
+        "weight_decay": 5e-4,
+        "schedule": "one-cycle",
+        "augment": ("flip",),
+    },
+}
+
+
+def recipe_fields(value: str | dict[str, Any]) -> dict[str, Any]:
+    """All fields of a recipe given as a name, or as changes to one: `{base: imagenet-paper, epochs: 30}`.
+
+    Raises ValueError where the base is not a known recipe. Fields are not checked here: that is `Recipe`'s job.
+    """
+    changes = {"base": value} if isinstance(value, str) else dict(value)
+    base = changes.pop("base", None)
+    if base is None:
+        return {"name": "custom", **changes}
+    if base not in RECIPES:
+        raise ValueError(f"unknown recipe {base!r}. {did_you_mean(str(base), list(RECIPES))}")
+    if "schedule" in changes and changes["schedule"] != "steps":
+        changes.setdefault("milestones", ())
+    return {"name": base, **RECIPES[base], **changes}

@@ -1,0 +1,255 @@
+"""A run: an arm with a seed. Its identity, its folder, and its state as its files tell it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ablation.claim import attempts
+from ablation.cost import cost
+from ablation.dataset import Dataset, dataset_from_dict
+from ablation.design import Design, design_from_dict
+from ablation.errors import UserError
+from ablation.recipe import Recipe
+from ablation.records import last_epochs, now, read_records
+
+ENGINE = 1
+"""Bumped whenever the same run would give other numbers."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An arm of a panel with a seed."""
+
+    sweep: str
+    panel: str
+    arm: str
+    design: Design
+    recipe: Recipe
+    dataset: Dataset
+    seed: int
+    precision: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the id digests: everything that decides the numbers, and nothing else."""
+        unused = {"validation"} if self.dataset.evaluate == "test" else set()
+        return {
+            "design": self.design.to_dict(),
+            "recipe": self.recipe.model_dump(mode="json", exclude={"name"}),
+            "dataset": self.dataset.model_dump(mode="json", exclude=unused),
+            "seed": self.seed,
+            "precision": self.precision,
+            "engine": ENGINE,
+        }
+
+    @property
+    def id(self) -> str:
+        """The folder's name: design, seed, and ten digits of the identity's digest."""
+        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        return f"{self.design.name}-s{self.seed}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Every path of a run."""
+
+    runs: Path
+    sweep: str
+    id: str
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder: everything else lies in it."""
+        return self.runs / self.sweep / self.id
+
+    @property
+    def run_json(self) -> Path:
+        """What the run is, where it came from, what it runs on."""
+        return self.folder / "run.json"
+
+    @property
+    def log(self) -> Path:
+        """The records."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """Present = finished."""
+        return self.folder / "result.json"
+
+    @property
+    def weights(self) -> Path:
+        """The final network, a plain state dict with torchvision's keys."""
+        return self.folder / "weights.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where to go on from; gone when the run is done."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def attempts(self) -> Path:
+        """One file for each worker that had the run."""
+        return self.folder / "attempts"
+
+    def bits(self, evaluation: str) -> Path:
+        """Which examples the final network got right, packed, in the data set's order."""
+        return self.folder / f"correct.{evaluation}.bits"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands. `waiting` is `status`'s to say: it knows the launches."""
+
+    state: str
+    """done, running, failed, missing."""
+    epoch: int = 0
+    epochs: int | None = None
+    top1_error: float | None = None
+    seconds: float = 0.0
+    message: str = ""
+
+
+def read_state(paths: RunPaths) -> RunState:
+    """Where a run stands, from its files alone. Raises UserError where one of them is damaged."""
+    if paths.result.exists():
+        return _done(read_json(paths.result))
+    tries = attempts(paths.attempts)
+    if not tries:
+        return RunState("missing")
+    epochs = last_epochs(read_records(paths.log))
+    last = epochs[-1] if epochs else {}
+    fields: dict[str, Any] = {key: last[key] for key in ("epoch", "epochs", "top1_error") if key in last}
+    fields["seconds"] = sum(record["seconds"] for record in epochs)
+    if tries[-1].alive():
+        return RunState("running", **fields)
+    if tries[-1].ended == "failed":
+        return RunState("failed", **fields, message=tries[-1].message)
+    resumes = paths.checkpoint.exists()
+    message = tries[-1].message or f"interrupted; launch again to {'go on' if resumes else 'run it again'}"
+    return RunState("missing", **fields, message=message)
+
+
+def _done(result: dict[str, Any]) -> RunState:
+    evaluation = next(iter(result["evaluations"].values()))
+    epochs = result["epochs"]
+    return RunState("done", epochs, epochs, evaluation["top1_error"], result["seconds"])
+
+
+def prepare(run: Run, paths: RunPaths) -> None:
+    """Make the run's folder and write what the run is; leaves a folder that is there as it is."""
+    if paths.run_json.exists():
+        return
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    fields = {"id": run.id, "sweep": run.sweep, "design_name": run.design.name, **run.identity}
+    fields |= {"recipe": run.recipe.model_dump(mode="json"), "dataset": run.dataset.model_dump(mode="json")}
+    fields |= {"cost": asdict(cost(run.design)), "provenance": provenance(), "execution": None, "data": None}
+    write_json(paths.run_json, fields)
+
+
+def load_run(paths: RunPaths) -> Run:
+    """The run that a folder holds; its panel and arm are the sweep's to say, and empty here.
+
+    Raises UserError where `run.json` is missing, damaged, or from another engine version.
+    """
+    fields = read_json(paths.run_json)
+    try:
+        run = Run(
+            sweep=fields["sweep"],
+            panel="",
+            arm="",
+            design=design_from_dict(fields["design"]),
+            recipe=Recipe.model_validate(fields["recipe"]),
+            dataset=dataset_from_dict(fields["dataset"]),
+            seed=fields["seed"],
+            precision=fields["precision"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"damaged run description: {error}", where=str(paths.run_json)) from None
+    if run.id != paths.id:
+        raise UserError(
+            f"run.json describes {run.id} (engine {ENGINE}; the file says {fields.get('engine')})",
+            where=str(paths.run_json),
+            remedy="It was written by another engine version, or changed by hand: launch the sweep again.",
+        )
+    return run
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises UserError, with the place, where it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError("missing file", where=str(path), remedy="Launch the sweep again.") from None
+    except ValueError as error:
+        raise UserError(f"damaged file: {error}", where=str(path)) from None
+    if not isinstance(value, dict):
+        raise UserError("damaged file: not a JSON object", where=str(path))
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_bytes(path: Path, value: bytes) -> None:
+    """Write a file whole or not at all: beside it, flushed to disk, then renamed."""
+    spare = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(spare, "wb") as file:
+            file.write(value)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(spare, path)
+        _sync_folder(path.parent)
+    finally:
+        spare.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def provenance() -> dict[str, Any]:
+    """Where a run comes from: time, code, command, versions."""
+    commit, dirty = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "created": now(),
+        "commit": commit or None,
+        "dirty": bool(dirty) if commit else None,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), **_versions("torch", "torchvision", "cardinality-ablation")},
+    }
+
+
+def _versions(*packages: str) -> dict[str, str | None]:
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {package.removeprefix("cardinality-"): installed(package) for package in packages}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

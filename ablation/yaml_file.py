@@ -1,0 +1,93 @@
+"""YAML that knows where each value stands, so that an error can name file:line:column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ablation.errors import UserError
+
+Key = tuple[str | int, ...]
+
+
+@dataclass
+class YamlFile:
+    """The content of a YAML file, and the place of every value in it."""
+
+    path: Path
+    data: Any
+    places: dict[Key, str] = field(default_factory=dict)
+    """file:line:column of each value, by its path: ("panels", 0, "budget")."""
+
+    def where(self, key: Sequence[str | int]) -> str:
+        """The place of a value, or of the nearest one that holds it."""
+        for end in range(len(key), -1, -1):
+            if tuple(key[:end]) in self.places:
+                return self.places[tuple(key[:end])]
+        return str(self.path)
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """Read a YAML file of plain values; equal keys and anything that is not plain are refused.
+
+    Raises UserError with file:line:column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}", remedy="Sweeps lie in sweeps/; `plan --write` makes one.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"can't be read: {error}", where=str(path)) from None
+    result = YamlFile(path, None)
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        result.data = _construct(loader, node, (), result) if node else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise UserError(f"not YAML: {error.problem}", where=_place(path, mark) if mark else str(path)) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"not YAML: {error}", where=str(path)) from None
+    return result
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it, for `--set key=value`. Raises UserError."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set: {text!r} is not a YAML value: {error}") from None
+
+
+def _place(path: Path, mark: yaml.Mark) -> str:
+    return f"{path}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, into: YamlFile) -> Any:
+    into.places[key] = _place(into.path, node.start_mark)
+    if len(key) > 50:
+        raise UserError("nested too deeply", where=into.places[key])
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(loader, node, key, into)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(loader, item, (*key, index), into) for index, item in enumerate(node.value)]
+    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, key: Key, into: YamlFile) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name_node, value_node in node.value:
+        name, place = name_node.value, _place(into.path, name_node.start_mark)
+        if not isinstance(name_node, yaml.ScalarNode):
+            raise UserError("a key must be a word", where=place)
+        if name == "<<":
+            raise UserError("merge keys (<<) are not supported", where=place, remedy="Write the fields out.")
+        if name in result:
+            raise UserError(f"duplicate key {name!r}", where=place, remedy="YAML would keep the last one silently.")
+        result[name] = _construct(loader, value_node, (*key, name), into)
+        into.places.setdefault((*key, name, "key"), place)
+    return result
