@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import click
 import typer
 
 from ablation.errors import UserError
+
+# click's, or that of typer's own copy: which of the two depends on typer's version
+_UsageError: Any = typer.BadParameter.__mro__[2]
 
 
 def run(function: Callable[..., int | None], *, several: Sequence[str] = ()) -> None:
@@ -28,9 +30,9 @@ def run(function: Callable[..., int | None], *, several: Sequence[str] = ()) -> 
         sys.exit(code)
     except UserError as error:
         sys.exit(fail(str(error)))
-    except click.ClickException as error:
+    except _UsageError as error:
         sys.exit(fail(error.format_message()))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -57,6 +57,37 @@ def _check_share(share: float, option: str, text: object) -> float:
     return share
 
 
+@dataclass(frozen=True)
+class Rule:
+    """How a design is matched to a budget."""
+
+    match: str
+    tolerance: float
+    tight: bool
+    """Free integer stage widths, the least-bent inside the tolerance, in place of one d that doubles."""
+
+    @classmethod
+    def of(
+        cls, budget: Budget, match: str | None = None, tolerance: float = TOLERANCE, tight: float | None = None
+    ) -> Rule:
+        """The rule that `solve`'s options mean. Raises UserError where they make no sense, alone or together."""
+        name = match or ("both" if tight is not None else budget.default_match)
+        if name not in MATCHES:
+            raise UserError(f"unknown match rule {name!r}", remedy=did_you_mean(name, list(MATCHES)))
+        if tight is not None and name != "both":
+            raise UserError(
+                f"a tight search holds params and MACs at once; match {name!r} does not go with it",
+                remedy="Leave out one of the two, or match both.",
+            )
+        if name == "block" and budget.block_params is None:
+            raise UserError(
+                f"match 'block' needs a budget that is one design; {budget.name!r} has no block to match",
+                remedy="Match params, macs or both.",
+            )
+        _check_share(tolerance, "tolerance", tolerance)
+        return cls(name, tolerance if tight is None else _check_share(tight, "tight", tight), tight is not None)
+
+
 def solve(
     budget: Budget, cardinality: int, match: str | None = None, tolerance: float = TOLERANCE, tight: float | None = None
 ) -> Solution:
@@ -68,36 +99,30 @@ def solve(
     by search; where none is within a bend of `MOST_BENT`, the nearest ones, inadmissible.
     Raises UserError for a cardinality, a rule or a tolerance that makes no sense, never for a budget out of reach.
     """
+    return follow(Rule.of(budget, match, tolerance, tight), budget, cardinality)
+
+
+def ladder(
+    budget: Budget,
+    cardinalities: Iterable[int],
+    match: str | None = None,
+    tolerance: float = TOLERANCE,
+    tight: float | None = None,
+) -> list[Solution]:
+    """`solve` for each cardinality, in the order given."""
+    return [solve(budget, cardinality, match, tolerance, tight) for cardinality in cardinalities]
+
+
+def follow(rule: Rule, budget: Budget, cardinality: int) -> Solution:
+    """`solve`, with the options as a Rule."""
     if isinstance(cardinality, bool) or not isinstance(cardinality, int) or cardinality < 1:
-        raise UserError(f"cardinality must be a whole number of at least 1; got {cardinality!r}")
-    rule = check_rule(budget, match, tolerance, tight)
-    base = replace(budget.base, cardinality=cardinality)
-    if tight is None:
-        return _solution(budget, _plain(budget, base, rule), rule, tolerance)
-    return _solution(budget, _least_bent(budget, base, tight), rule, tight)
-
-
-def ladder(budget: Budget, cardinalities: Iterable[int], **how: Any) -> list[Solution]:
-    """`solve` for each cardinality, in the order given; `how` as there."""
-    return [solve(budget, cardinality, **how) for cardinality in cardinalities]
-
-
-def check_rule(budget: Budget, match: str | None, tolerance: float, tight: float | None) -> str:
-    """The match rule that is meant. Raises UserError where it is unknown or can't be used with this budget."""
-    _check_share(tolerance, "tolerance", tolerance)
-    if tight is not None:
-        _check_share(tight, "tight", tight)
-    rule = match or ("both" if tight is not None else budget.default_match)
-    if rule not in MATCHES:
-        raise UserError(f"unknown match rule {rule!r}", remedy=did_you_mean(rule, list(MATCHES)))
-    if tight is not None and rule != "both":
-        raise UserError(f"a tight search holds params and MACs at once; match {rule!r} does not go with it")
-    if rule == "block" and budget.block_params is None:
         raise UserError(
-            f"match 'block' needs a budget that is one design; {budget.name!r} has no block to match",
-            remedy="Match params, macs or both.",
+            f"cardinality must be a whole number of at least 1; got {cardinality!r}",
+            remedy="It counts the paths of a block: 1 is ResNet, 32 is ResNeXt.",
         )
-    return rule
+    base = replace(budget.base, cardinality=cardinality)
+    design = _least_bent(budget, base, rule.tolerance) if rule.tight else _plain(budget, base, rule.match)
+    return _solution(budget, design, rule)
 
 
 def bend(widths: Sequence[Any]) -> Any:
@@ -113,7 +138,7 @@ def _errors(budget: Budget, price: Cost, measures: Iterable[str]) -> list[float]
     return [(getattr(price, name) - target) / target for name in measures if (target := getattr(budget, name))]
 
 
-def _solution(budget: Budget, design: Design, rule: str, tolerance: float) -> Solution:
+def _solution(budget: Budget, design: Design, rule: Rule) -> Solution:
     price = cost(design)
     params, macs, *block = _errors(budget, price, ("params", "macs", "block_params"))
     return Solution(
@@ -123,18 +148,18 @@ def _solution(budget: Budget, design: Design, rule: str, tolerance: float) -> So
         macs_error=macs,
         block_error=block[0] if block else None,
         bend=0.0 if design.doubles else float(bend(design.widths)),
-        admissible=max(map(abs, _errors(budget, price, MATCHES[rule]))) <= tolerance,
+        admissible=max(map(abs, _errors(budget, price, MATCHES[rule.match]))) <= rule.tolerance,
     )
 
 
-def _plain(budget: Budget, base: Design, rule: str) -> Design:
+def _plain(budget: Budget, base: Design, match: str) -> Design:
     """The nearest doubling design.
 
     Costs grow with d, so the sum of the matched errors changes sign once, and the largest of them is least there.
     """
 
     def errors(width: int) -> list[float]:
-        return _errors(budget, cost(base.with_width(width)), MATCHES[rule])
+        return _errors(budget, cost(base.with_width(width)), MATCHES[match])
 
     low, high = 0, 1
     while sum(errors(high)) < 0:

@@ -1,0 +1,142 @@
+"""A ladder as people read it (the paper's Table 2) and as machines do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ablation.budget import Budget
+from ablation.solver import MATCHES, Rule, Solution, solve
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MEASURES = {"block_params": "block params", "params": "params", "macs": "MACs", "activations": "activations"}
+RULES = {
+    "block": "the parameters of one block, the paper's rule",
+    "params": "the network's parameters",
+    "macs": "the network's MACs",
+    "both": "the network's parameters and MACs",
+}
+
+
+def contract(budget: Budget, rule: Rule, rows: list[Solution]) -> dict[str, Any]:
+    """What `--json` prints: one entry of `designs` for each cardinality asked for, in that order."""
+    return {
+        "budget": {"name": budget.name} | {name: getattr(budget, name) for name in sorted(MEASURES, key=_ORDER.index)},
+        "match": rule.match,
+        "designs": [_row(row) for row in rows],
+    }
+
+
+_ORDER = ["params", "macs", "activations", "block_params"]
+
+
+def _row(row: Solution) -> dict[str, Any]:
+    design = row.design
+    return {
+        "name": design.name,
+        "depth": design.depth,
+        "cardinality": design.cardinality,
+        "width": design.widths[0],
+        "stage_widths": list(design.widths),
+        **{name: getattr(row.cost, name) for name in _ORDER},
+        "params_error": row.params_error,
+        "macs_error": row.macs_error,
+        "block_error": row.block_error,
+        "bend": row.bend,
+        "admissible": row.admissible,
+    }
+
+
+def show(budget: Budget, rule: Rule, rows: list[Solution]) -> None:
+    """Print the ladder as a table; as wide as it needs to be, whatever the output is."""
+    from rich.table import Table
+
+    table = Table(title=f"Designs at the budget {budget.name}", title_justify="left")
+    for heading in ("C", "d", "C·d", *MEASURES.values()):
+        table.add_column(heading, justify="right")
+    if rule.tight:
+        table.add_column("bend", justify="right")
+    table.add_column("")
+    spaces = [""] * rule.tight
+    table.add_row(
+        "", "", "", *(_count(getattr(budget, name)) for name in MEASURES), *spaces, "budget", end_section=True
+    )
+    for row in rows:
+        table.add_row(*_cells(budget, row), *([f"{row.bend:.3f}"] * rule.tight), _mark(row))
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print to standard output without cutting anything where that is narrow or no terminal."""
+    from rich.console import Console
+
+    width = Console(width=1000).measure(table).maximum
+    console = Console(highlight=False)
+    console.width = max(console.width, width)
+    console.print(table)
+
+
+def _cells(budget: Budget, row: Solution) -> list[str]:
+    design = row.design
+    groups = [str(width) for width in design.group_widths]
+    cells = [str(design.cardinality), design.width, groups[0] if design.doubles else "-".join(groups)]
+    for name in MEASURES:
+        value, target = getattr(row.cost, name), getattr(budget, name)
+        cells.append(_count(value) + (f" ({_percent((value - target) / target)})" if target else ""))
+    return cells
+
+
+def _mark(row: Solution) -> str:
+    return row.design.name if row.admissible else "no admissible width"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:+,.1%}"
+
+
+def explain(budget: Budget, rule: Rule, rows: list[Solution]) -> str:
+    """The lines under the table: what fits nowhere, how was matched, what is counted, where rules disagree."""
+    lines = [_missed(budget, rule, row) for row in rows if not row.admissible]
+    lines.append(_matched(rule))
+    if rule.tight and budget.base.stem == "small":
+        lines.append("(Small widths round badly, so for this budget stage widths are free by default.)")
+    lines += [] if rule.tight else _disagreements(budget, rule, rows)
+    lines.append("Errors are relative to the budget. A MAC is one multiply-add of a convolution or of the classifier,")
+    lines.append("one image, forward; papers often call it a FLOP.")
+    return "\n".join(lines)
+
+
+def _missed(budget: Budget, rule: Rule, row: Solution) -> str:
+    errors = {"block": row.block_error, "params": row.params_error, "MACs": row.macs_error}
+    stated = ", ".join(f"{name} {_percent(error)}" for name, error in errors.items() if error is not None)
+    limit, design = f"{rule.tolerance * 100:.4g}%", row.design
+    line = (
+        f"C={design.cardinality}: no admissible width within {limit}; the nearest, d={design.width}, misses: {stated}."
+    )
+    if rule.tight:
+        return line
+    free = solve(budget, design.cardinality, tight=rule.tolerance)
+    return line + (f" With --tight {limit}: d={free.design.width}." if free.admissible else "")
+
+
+def _matched(rule: Rule) -> str:
+    within = f"within {rule.tolerance * 100:.4g}%"
+    if rule.tight:
+        return f"Matched (tight): params and MACs both {within}, whole stage widths d, the least bent from doubling."
+    return f"Matched ({rule.match}): {RULES[rule.match]}, to the nearest whole d, {within}."
+
+
+def _disagreements(budget: Budget, rule: Rule, rows: list[Solution]) -> list[str]:
+    others = [match for match in MATCHES if match != rule.match and not (match == "block" and not budget.block_params)]
+    found = []
+    for row in rows:
+        picks = {match: solve(budget, row.design.cardinality, match).design.width for match in others}
+        picks = {match: width for match, width in picks.items() if width != row.design.width}
+        if picks:
+            found.append(f"C={row.design.cardinality}: " + ", ".join(f"{match} d={d}" for match, d in picks.items()))
+    return [f"Other rules pick another d: {'; '.join(found)}."] if found else []
