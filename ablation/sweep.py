@@ -16,7 +16,7 @@ from ablation.design import Design, design_from_dict, design_from_name
 from ablation.errors import UserError, did_you_mean
 from ablation.recipe import Recipe, recipe_fields
 from ablation.run import Run, RunPaths
-from ablation.yaml_file import YamlFile, parse_value, read_yaml
+from ablation.yaml_file import YamlFile, override_value, read_yaml
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Whole = Annotated[int, Field(strict=True, ge=1)]
@@ -141,7 +141,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     if not isinstance(file.data, dict):
         raise UserError("a sweep is a mapping with question, panels, seeds ...", where=f"{path}:1:1")
     for override in overrides:
-        _override(file, override)
+        override_value(file, override)
     try:
         content = _SweepFile.model_validate(file.data)
     except ValidationError as error:
@@ -237,37 +237,6 @@ def _unique(values: Sequence[Any], what: str, file: YamlFile, key: Sequence[str 
     for value in values:
         if values.count(value) > 1:
             raise UserError(f"{what} {value!r} stands twice", where=file.where(key), remedy="Name each one once.")
-
-
-def _override(file: YamlFile, override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"--set {override!r}", remedy="Write --set key.path=value, such as --set seeds=1.")
-    keys: list[str | int] = [int(part) if part.isdigit() else part for part in path.split(".")]
-    _assign(file.data, keys, parse_value(text), f"--set {path}")
-    file.places = {key: place for key, place in file.places.items() if list(key[: len(keys)]) != keys}
-    file.places[tuple(keys)] = f"--set {path}"
-
-
-def _assign(data: Any, keys: Sequence[str | int], value: Any, where: str) -> None:
-    key, *rest = keys
-    if key == "*" and isinstance(data, list):
-        for index in range(len(data)):
-            _assign(data, [index, *rest], value, where)
-        return
-    if not (isinstance(data, dict) and isinstance(key, str)) and not (
-        isinstance(data, list) and isinstance(key, int) and key < len(data)
-    ):
-        raise UserError(f"nothing there to set at {key!r}", where=where)
-    if not rest:
-        data[key] = value
-        return
-    short = {"recipe": "base", "dataset": "name"}  # a name where changes to it are wanted
-    if isinstance(data, dict) and isinstance(data.get(key), str) and key in short:
-        data[key] = {short[str(key)]: data[key]}
-    if isinstance(data, dict):
-        data.setdefault(key, {})
-    _assign(data[key], rest, value, where)
 
 
 def _teach(error: ValidationError, file: YamlFile, base: tuple[str | int, ...] = ()) -> UserError:

@@ -55,8 +55,39 @@ def read_yaml(path: Path) -> YamlFile:
     return result
 
 
-def parse_value(text: str) -> Any:
-    """A value as YAML reads it, for `--set key=value`. Raises UserError."""
+def override_value(file: YamlFile, override: str) -> None:
+    """Set one value, from `key.path=value`; a `*` in the path reaches every item of a list. Raises UserError."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set {override!r}", remedy="Write --set key.path=value, such as --set seeds=1.")
+    keys: list[str | int] = [int(part) if part.isdigit() else part for part in path.split(".")]
+    _assign(file.data, keys, _parse(text), f"--set {path}")
+    file.places = {key: place for key, place in file.places.items() if list(key[: len(keys)]) != keys}
+    file.places[tuple(keys)] = f"--set {path}"
+
+
+def _assign(data: Any, keys: Sequence[str | int], value: Any, where: str) -> None:
+    key, *rest = keys
+    if key == "*" and isinstance(data, list):
+        for index in range(len(data)):
+            _assign(data, [index, *rest], value, where)
+        return
+    if not (isinstance(data, dict) and isinstance(key, str)) and not (
+        isinstance(data, list) and isinstance(key, int) and key < len(data)
+    ):
+        raise UserError(f"nothing there to set at {key!r}", where=where)
+    if not rest:
+        data[key] = value
+        return
+    short = {"recipe": "base", "dataset": "name"}  # a name where changes to it are wanted
+    if isinstance(data, dict) and isinstance(data.get(key), str) and key in short:
+        data[key] = {short[str(key)]: data[key]}
+    if isinstance(data, dict):
+        data.setdefault(key, {})
+    _assign(data[key], rest, value, where)
+
+
+def _parse(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,0 +1,37 @@
+"""Checkpoints: where a run goes on from. Written beside, flushed and renamed; loaded as plain tensors, never code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablation.errors import UserError
+from ablation.run import write_bytes
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path, run: str) -> dict[str, Any] | None:
+    """The checkpoint of a run, on the CPU; None where there is none.
+
+    Raises UserError where it is damaged or another run's.
+    """
+    if not path.exists():
+        return None
+    remedy = "Remove it to start the run again."
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(f"damaged checkpoint: {str(error).splitlines()[0]}", where=str(path), remedy=remedy) from None
+    if not isinstance(content, dict) or content.get("run") != run:
+        raise UserError(f"this checkpoint is not {run}'s", where=str(path), remedy=remedy)
+    return content

@@ -1,0 +1,158 @@
+"""Images: where they come from, how they are split, ordered and augmented. What they are is `dataset.py`'s.
+
+Order and augmentation are functions of (seed, epoch, step) alone: the same for every arm, on every device, and after
+a resume. Small data sets live in memory (the device's, if it is a GPU) and are augmented there, a batch at a time;
+trees of image files are decoded by worker processes, each image from its own stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ablation.dataset import Dataset
+from ablation.errors import UserError
+from ablation.network import stream
+from ablation.recipe import Recipe
+
+EVALUATION_BATCH = 500
+Batch = tuple[Tensor, Tensor]
+"""Images (n, channels, height, width), float32 and normalised; labels (n,), int64."""
+
+
+class Images(Protocol):
+    """What training needs of a data set."""
+
+    train_images: int
+    evaluation_images: int
+    digest: str
+    """Of the images and labels, so that two studies can be seen to have read the same."""
+    source: str
+
+    def batches(self, seed: int, epoch: int, first: int) -> Iterator[Batch]:
+        """Training batches of an epoch (from 0), from step `first` on."""
+
+    def evaluation(self) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order."""
+
+
+def steps_an_epoch(images: Images, recipe: Recipe) -> int:
+    """Optimiser steps an epoch. Raises UserError where not one batch can be filled."""
+    steps = images.train_images // recipe.batch
+    if not steps:
+        raise UserError(
+            f"a batch of {recipe.batch} is more than the {images.train_images} training images",
+            remedy="Lower batch (and norm_batch) in the recipe.",
+        )
+    return steps
+
+
+def order(images: int, seed: int, epoch: int) -> Tensor:
+    """The order of an epoch's images: (images,), a permutation."""
+    return torch.randperm(images, generator=stream(seed, "order", epoch))
+
+
+def split(images: int, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """The fixed split of a train set: sorted indices to train on, and to validate on.
+
+    Raises UserError where validation would take all images.
+    """
+    if dataset.validation >= images:
+        raise UserError(
+            f"{dataset.name} has {images} training images: {dataset.validation} can't be set aside",
+            remedy="Lower dataset.validation.",
+        )
+    shuffled = torch.randperm(images, generator=stream(dataset.name, "split"))
+    return shuffled[dataset.validation :].sort().values, shuffled[: dataset.validation].sort().values
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A data set in memory: uint8 (images, height, width, channels), labels (images,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def pick(self, indices: Tensor) -> Pixels:
+        """Some of the images."""
+        return Pixels(self.images[indices], self.labels[indices])
+
+
+class ImagesInMemory:
+    """A small data set, on the device, augmented in batches: one gather crops, flips and keeps channels last."""
+
+    def __init__(self, train: Pixels, evaluation: Pixels, dataset: Dataset, recipe: Recipe, device: str, source: str):
+        self.train_images, self.evaluation_images = len(train.labels), len(evaluation.labels)
+        self.digest, self.source, self.recipe = _digest(train, evaluation), source, recipe
+        side, pad = dataset.resolution, recipe.padding if "crop" in recipe.augment else 0
+        self._rows, self._pad, self._device = torch.arange(side, device=device), pad, device
+        framed = torch.nn.functional.pad(train.images, (0, 0, pad, pad, pad, pad))
+        self._train = Pixels(framed.to(device), train.labels.to(device))
+        self._evaluation = Pixels(evaluation.images.to(device), evaluation.labels.to(device))
+        self._mean = torch.tensor(dataset.facts.mean, device=device) * 255
+        self._std = torch.tensor(dataset.facts.std, device=device) * 255
+
+    def batches(self, seed: int, epoch: int, first: int) -> Iterator[Batch]:
+        """Training batches of an epoch (from 0), from step `first` on."""
+        size = self.recipe.batch
+        indices = order(self.train_images, seed, epoch).to(self._device)
+        for step in range(first, self.train_images // size):
+            chosen = indices[step * size : (step + 1) * size]
+            yield self._crop(chosen, stream(seed, "augment", epoch, step)), self._train.labels[chosen]
+
+    def _crop(self, chosen: Tensor, random: torch.Generator) -> Tensor:
+        shape = (len(chosen), 1)
+        down, right = (
+            torch.randint(2 * self._pad + 1, shape, generator=random).to(self._device) for _ in range(2)
+        )
+        flips = torch.randint(2, shape, generator=random).to(self._device).bool()
+        rows, columns = self._rows.expand(len(chosen), -1), self._rows.expand(len(chosen), -1)
+        if "flip" in self.recipe.augment:
+            columns = torch.where(flips, columns.flip(1), columns)
+        rows, columns = rows + down, columns + right
+        return self._float(self._train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]])
+
+    def evaluation(self) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order."""
+        images, labels = self._evaluation.images, self._evaluation.labels
+        for pixels, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+            yield self._float(pixels), truth
+
+    def _float(self, pixels: Tensor) -> Tensor:
+        """Normalised, (n, channels, height, width) with channels last in memory."""
+        return ((pixels.float() - self._mean) / self._std).permute(0, 3, 1, 2)
+
+
+def _digest(*parts: Pixels) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        for tensor in (part.images, part.labels):
+            digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def open_images(dataset: Dataset, recipe: Recipe, device: str, data_dir: Path | None) -> Images:
+    """The images of a data set, split as it says, for a recipe, on a device.
+
+    Raises UserError where they can't be found or are not what the data set says.
+    """
+    if dataset.facts.folder:
+        from ablation.image_folder import ImageFolders
+
+        return ImageFolders(dataset, recipe, device, data_dir)
+    from ablation.sources import read_small
+
+    unfit = set(recipe.augment) - {"crop", "flip"}
+    if unfit:
+        raise UserError(f"{dataset.name} can't be augmented by {', '.join(sorted(unfit))}: only crop and flip")
+    train, test, source = read_small(dataset.name, data_dir)
+    if dataset.evaluate == "validation":
+        fit, held_out = split(len(train.labels), dataset)
+        train, test = train.pick(fit), train.pick(held_out)
+    return ImagesInMemory(train, test, dataset, recipe, device, source)

@@ -1,0 +1,131 @@
+"""The execution block: what a run's numbers depend on besides its identity. Frozen at first start, kept at a resume."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ablation.errors import UserError
+from ablation.run import RunPaths, read_json, write_json
+
+SLOW = 1.1
+"""bf16 that takes so many times fp32's time is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Device, precision and threads of a run."""
+
+    device: str
+    """cpu or cuda."""
+    precision: str
+    """fp32, tf32, bf16 (autocast) or fp64."""
+    threads: int
+
+    def block(self) -> dict[str, Any]:
+        """What `run.json` holds: bit-for-bit claims hold where these are equal."""
+        versions: dict[str, Any] = {"torch": torch.__version__}
+        if self.device == "cuda":
+            versions |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+        return {
+            "device": self.device,
+            "device_name": device_name(self.device),
+            "dtype": self.precision,
+            "threads": self.threads,
+            "layout": "channels_last",
+            "kernels": "native",
+            "deterministic": True,
+            "versions": versions,
+        }
+
+    def apply(self) -> None:
+        """Set this process up so."""
+        torch.set_num_threads(self.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of parameters and images: bf16 is autocast's business."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context for a forward pass."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+def choose_execution(precision: str, threads: int, gpus: int | None) -> Execution:
+    """The execution that a sweep asks for. Raises UserError where it asks for a GPU and there is none."""
+    if gpus and not torch.cuda.is_available():
+        raise UserError("the sweep asks for a GPU, and torch sees none here", remedy="Set resources.gpus=0 for the CPU.")
+    return Execution("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu", precision, threads)
+
+
+def device_name(device: str) -> str:
+    """The GPU's or the processor's model."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def freeze(paths: RunPaths, execution: Execution, data: dict[str, Any]) -> None:
+    """Write the execution block and the data's digest into `run.json`, or hold them against what it says.
+
+    Raises UserError where a run with a checkpoint was started on something else.
+    """
+    fields, block = read_json(paths.run_json), execution.block()
+    if not paths.checkpoint.exists():
+        if (fields.get("execution"), fields.get("data")) != (block, data):
+            write_json(paths.run_json, {**fields, "execution": block, "data": data})
+        return
+    for name, then, here in (("execution", fields.get("execution"), block), ("data", fields.get("data"), data)):
+        if then != here:
+            raise UserError(
+                f"this run was started with another {name} ({_differences(then or {}, here)})",
+                where=str(paths.folder),
+                remedy="Go on where it was started, or remove its checkpoint.pt to start it again here.",
+            )
+
+
+def _differences(then: dict[str, Any], here: dict[str, Any]) -> str:
+    changed = [key for key in here if key != "source" and then.get(key) != here[key]]
+    return "; ".join(f"{key}: {then.get(key)} then, {here[key]} here" for key in changed or ["source"])
+
+
+def bf16_factor() -> float:
+    """How many times longer a bf16 convolution takes here than an fp32 one, forward and backward."""
+    return _convolution_seconds(torch.bfloat16) / _convolution_seconds(torch.float32)
+
+
+def _convolution_seconds(dtype: torch.dtype) -> float:
+    x = torch.ones(32, 64, 14, 14, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.ones(64, 64, 3, 3, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        F.conv2d(x, weight, padding=1).sum().backward()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def slow_precision(execution: Execution) -> str | None:
+    """A warning where the precision is slower here than fp32, with the measured factor and what to set."""
+    if execution.precision != "bf16" or execution.device != "cpu":
+        return None
+    factor = bf16_factor()
+    if factor < SLOW:
+        return None
+    return f"bf16 takes {factor:.1f} times as long as fp32 on this processor; `--set precision=fp32` makes other runs"

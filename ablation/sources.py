@@ -1,0 +1,119 @@
+"""Where small data sets come from, in order: the data directory, the system's packages, torchvision's download."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ablation.data import Pixels
+from ablation.errors import UserError
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+"""Debian's `dataset-fashion-mnist`: four gzipped IDX files."""
+IDX = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+TORCHVISION = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+DOWNLOAD_SECONDS = 60.0
+"""A server that says nothing for so long is given up."""
+
+
+def data_root(data_dir: Path | None) -> Path | None:
+    """`--data-dir`, else $ABLATION_DATA, else None. Raises UserError where it is named and is not a folder."""
+    named = data_dir or (Path(os.environ["ABLATION_DATA"]) if os.environ.get("ABLATION_DATA") else None)
+    if named and not named.is_dir():
+        raise UserError(f"no data directory {named}", remedy="Mend --data-dir or $ABLATION_DATA.")
+    return named
+
+
+def read_small(name: str, data_dir: Path | None) -> tuple[Pixels, Pixels, str]:
+    """Train set, test set and where they came from.
+
+    Raises UserError that names the three ways where all of them fail.
+    """
+    root, tried = data_root(data_dir), []
+    if root:
+        if name == "fashion_mnist" and (folder := _idx_folder(root)):
+            return _read_idx(folder, "train"), _read_idx(folder, "test"), str(folder)
+        try:
+            return *_torchvision(name, root, download=False), str(root)
+        except (RuntimeError, OSError) as error:
+            tried.append(f"{root}: {str(error).splitlines()[0]}")
+    else:
+        tried.append("no --data-dir and no $ABLATION_DATA")
+    if name == "fashion_mnist" and (folder := _idx_folder(DEBIAN)):
+        return _read_idx(folder, "train"), _read_idx(folder, "test"), f"Debian's dataset-fashion-mnist ({folder})"
+    tried.append("no system package" if name != "fashion_mnist" else "Debian's dataset-fashion-mnist is not installed")
+    try:
+        return *_download(name), "torchvision's download"
+    except (RuntimeError, OSError) as error:
+        tried.append(f"download: {str(error).splitlines()[0]}")
+    raise _not_found(name, tried)
+
+
+def _not_found(name: str, tried: list[str]) -> UserError:
+    package = "`apt-get install dataset-fashion-mnist`, or " if name == "fashion_mnist" else ""
+    return UserError(
+        f"data set {name} not found ({'; '.join(tried)})",
+        remedy=f"Give --data-dir (or $ABLATION_DATA) a folder with torchvision's {TORCHVISION[name]} files, or "
+        f"{package}let torchvision download it where there is a network.",
+    )
+
+
+def _idx_folder(root: Path) -> Path | None:
+    """The folder below `root` that holds all four IDX files, gzipped or not."""
+    for folder in (root, root / "FashionMNIST" / "raw", root / "fashion-mnist"):
+        names = [name for pair in IDX.values() for name in pair]
+        if all((folder / name).exists() or (folder / f"{name}.gz").exists() for name in names):
+            return folder
+    return None
+
+
+def _read_idx(folder: Path, part: str) -> Pixels:
+    images, labels = (_idx(folder, name) for name in IDX[part])
+    if len(images) != len(labels):
+        raise UserError(f"{len(images)} images but {len(labels)} labels", where=str(folder))
+    return Pixels(torch.from_numpy(images)[..., None], torch.from_numpy(labels).long())
+
+
+def _idx(folder: Path, name: str) -> np.ndarray:
+    """An IDX file: two zero bytes, a type (8 = unsigned byte), the number of axes, their sizes, the data."""
+    path = folder / name
+    try:
+        raw = path.read_bytes() if path.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
+        if raw[:3] != b"\0\0\x08":
+            raise ValueError("not an IDX file of unsigned bytes")
+        shape = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
+    except (ValueError, IndexError, OSError, EOFError) as error:
+        raise UserError(f"damaged data file: {error}", where=str(path), remedy="Install the data set again.") from None
+
+
+def _torchvision(name: str, root: Path, *, download: bool) -> tuple[Pixels, Pixels]:
+    import torchvision.datasets
+
+    kind = getattr(torchvision.datasets, TORCHVISION[name])
+    return _pixels(kind(root, train=True, download=download)), _pixels(kind(root, train=False, download=download))
+
+
+def _pixels(dataset: object) -> Pixels:
+    images = torch.as_tensor(dataset.data)  # type: ignore[attr-defined]
+    labels = torch.as_tensor(dataset.targets)  # type: ignore[attr-defined]
+    return Pixels(images if images.ndim == 4 else images[..., None], labels.long())
+
+
+def _download(name: str) -> tuple[Pixels, Pixels]:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablation"
+    root.mkdir(parents=True, exist_ok=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_SECONDS)
+    try:
+        return _torchvision(name, root, download=True)
+    finally:
+        socket.setdefaulttimeout(before)
