@@ -21,7 +21,7 @@ NAMED = {
 }
 """Budgets by name: the cost of a design. Any design's own name is a budget too."""
 
-_SCALED = re.compile(r"(?P<scale>\d+(?:\.\d+)?)\*(?P<name>.+)")
+_SCALED = re.compile(r"(?P<scale>\d+(?:\.\d+)?)\*(?P<name>[^*]+)")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def parse_budget(text: str, base: Design | None = None) -> Budget:
 
 def budget_design(text: str) -> Design:
     """The design that a budget's name stands for, without its scale."""
-    name = text.replace(" ", "").rpartition("*")[2]
+    name = text.replace(" ", "")
+    if scaled := _SCALED.fullmatch(name):
+        name = scaled["name"]
     if name in NAMED:
         return design_from_name(NAMED[name])
     try:
