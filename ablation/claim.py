@@ -45,7 +45,7 @@ class Attempt:
         if self.ended:
             return False
         if self.fields.get("host") == _host():
-            return _process_started(self.fields["pid"]) == self.fields["process_started"]
+            return process_started(self.fields["pid"]) == self.fields["process_started"]
         return _clock(self.path.parent) - self.path.stat().st_mtime < LEASE_SECONDS
 
 
@@ -68,7 +68,7 @@ def take(folder: Path, **about: Any) -> Claim | None:
         return None
     path = folder / f"{earlier[-1].number + 1 if earlier else 0:04d}.json"
     pid = os.getpid()
-    fields = {"host": _host(), "pid": pid, "process_started": _process_started(pid), "started": now(), **about}
+    fields = {"host": _host(), "pid": pid, "process_started": process_started(pid), "started": now(), **about}
     try:
         with open(path, "x") as file:
             file.write(json.dumps(fields))
@@ -121,7 +121,7 @@ def _host() -> str:
         return socket.gethostname()
 
 
-def _process_started(pid: int) -> str | None:
+def process_started(pid: int) -> str | None:
     """When a process started, so that a number used again is not taken for it; None where it is gone."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

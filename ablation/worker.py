@@ -14,9 +14,11 @@ from types import FrameType
 from typing import Any
 
 from ablation.claim import Claim, attempts, take
+from ablation.data import open_images, steps_an_epoch
 from ablation.errors import UserError
+from ablation.execution import choose_execution, slow_precision
 from ablation.records import Log
-from ablation.run import RunPaths
+from ablation.run import Run, RunPaths
 from ablation.train import Lost, Settings, Stopped, Training
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -121,3 +123,16 @@ def _fail(paths: RunPaths, claim: Claim, message: str, report: Done) -> None:
         claim.end("failed", message)
     except OSError as error:
         print(f"can't record that: {error}", file=sys.stderr)  # a full disk: the claim dies with this process
+
+
+def check(runs: Sequence[Run], gpus: int | None, threads: int, data_dir: Path | None) -> str | None:
+    """Open what the runs need, before any of them starts; a warning where the precision is slow here.
+
+    Raises UserError where data or a GPU is missing.
+    """
+    warning = None
+    for dataset, recipe, precision in dict.fromkeys((run.dataset, run.recipe, run.precision) for run in runs):
+        execution = choose_execution(precision, threads, gpus)
+        steps_an_epoch(open_images(dataset, recipe, "cpu", data_dir), recipe)
+        warning = warning or slow_precision(execution)
+    return warning

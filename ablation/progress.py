@@ -1,0 +1,132 @@
+"""What a waiting launch shows: who is done, how far the rest is, when it will end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablation.board import Board, read_board
+from ablation.records import read_records
+from ablation.sweep import Sweep
+
+if TYPE_CHECKING:
+    from submitit import Job
+
+LOOK_SECONDS = 1.0
+STOP_SECONDS = 120.0
+"""Workers that have not saved and left by then are killed; they go on from an earlier checkpoint."""
+
+
+def wait_for(jobs: Sequence[Job[Any]], sweep: Sweep, runs: Path, todo: Sequence[str]) -> None:
+    """Wait until every worker has left, showing progress; Ctrl-C stops them cleanly and goes on as KeyboardInterrupt."""
+    try:
+        with Watch(sweep, runs, todo) as watch:
+            while not all(job.done() for job in jobs):
+                watch.look()
+                time.sleep(LOOK_SECONDS)
+            watch.look()
+    except KeyboardInterrupt:
+        stop(jobs)
+        raise
+
+
+def stop(jobs: Sequence[Job[Any]]) -> None:
+    """Tell local workers to save and leave, and wait for that."""
+    print("\nstopping: workers save their runs and leave; launch again to go on", file=sys.stderr)
+    for job in jobs:
+        _signal(int(job.job_id), signal.SIGTERM)
+    end = time.monotonic() + STOP_SECONDS
+    while not all(job.done() for job in jobs) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+class Watch:
+    """Progress on a terminal as a bar that moves, elsewhere as a line for each run that ends."""
+
+    def __init__(self, sweep: Sweep, runs: Path, todo: Sequence[str]) -> None:
+        self.sweep, self.runs, self.todo = sweep, runs, set(todo)
+        self.ended: set[str] = set()
+        self.warned: set[str] = set()
+        self.start, self.before = time.monotonic(), 0
+        self.bar: Any = None
+
+    def __enter__(self) -> Watch:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = ("{task.description}", BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+        self.bar = Progress(*columns, disable=not sys.stdout.isatty())
+        board = read_board(self.sweep, self.runs)
+        self.before = self._epochs(board)
+        total = sum(row.epochs for row in self._rows(board))
+        self.task = self.bar.add_task(self.sweep.name, total=total, words="starting")
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def _rows(self, board: Board) -> list[Any]:
+        return list({row.id: row for row in board.rows if row.id in self.todo}.values())
+
+    def _epochs(self, board: Board) -> int:
+        return sum(row.epoch for row in self._rows(board))
+
+    def look(self) -> None:
+        """Show what has changed since the last look."""
+        board = read_board(self.sweep, self.runs)
+        rows, done = self._rows(board), self._epochs(board)
+        left = self._left(done, sum(row.epochs for row in rows))
+        ended = sum(row.state == "done" for row in rows)
+        self.bar.update(self.task, completed=done, words=f"{ended}/{len(rows)} runs done{left}")
+        for row in rows:
+            if row.state in ("done", "failed") and row.id not in self.ended:
+                self.ended.add(row.id)
+                what = f"{row.top1_error:.2f}% error" if row.state == "done" else f"failed: {row.message}"
+                self.bar.console.print(
+                    f"{len(self.ended)}/{len(rows)} {row.arm} seed {row.seed}: {what} ({row.seconds:.0f} s){left}",
+                    highlight=False,
+                    markup=False,
+                )
+            if row.state == "running":
+                self._warn(row.id)
+
+    def _left(self, done: int, total: int) -> str:
+        fresh = done - self.before
+        if not fresh or done >= total:
+            return ""
+        seconds = (time.monotonic() - self.start) / fresh * (total - done)
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+
+    def _warn(self, id: str) -> None:
+        path = self.runs / self.sweep.name / id / "log.jsonl"
+        for record in read_records(path):
+            if record.get("event") == "warning" and record["message"] not in self.warned:
+                self.warned.add(record["message"])
+                self.bar.console.print(f"warning: {record['message']}", highlight=False, markup=False)
+
+
+def print_plan(rows: Sequence[dict[str, Any]], summary: str) -> None:
+    """Every run of a dry run, as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=summary, title_justify="left")
+    for name in ("panel", "arm", "seed", "params", "macs", "state", "id"):
+        table.add_column(name, justify="right" if name in ("seed", "params", "macs") else "left", no_wrap=True)
+    for row in rows:
+        cells = (row["panel"], row["arm"], row["seed"], f"{row['params']:,}", f"{row['macs']:,}", row["state"], row["id"])
+        table.add_row(*map(str, cells))
+    console = Console()
+    Console(width=max(console.width, 160)).print(table)
