@@ -37,10 +37,15 @@ def _line_end(text: str, index: int) -> int:
 
 
 def _lines_of(text: str, sequence: yaml.SequenceNode) -> list[tuple[int, int]]:
-    """The lines of each item of a block sequence; a comment above an item is the item's."""
+    """The lines of each item of a block sequence; a comment above an item is the item's.
+
+    Raises YAMLError for an alias: its node stands elsewhere.
+    """
     spans, start = [], _line_start(text, sequence.start_mark.index)
     for item in sequence.value:
         stop = _line_end(text, end(item))
+        if not start <= item.start_mark.index < stop:
+            raise yaml.YAMLError("an alias")
         spans.append((start, stop))
         start = stop
     return spans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -258,7 +259,8 @@ def _replace(path: Path, text: str, panel: str) -> str | None:
     except OSError as error:
         raise UserError(f"can't be written: {error.strerror or error}", where=str(path)) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _check_sweep(beside: Path, path: Path, panel: str) -> str | None:
