@@ -42,7 +42,7 @@ class Study:
     """What did not finish: panel, arm, seed, state, message. A run whose numbers are not finite has failed."""
     provenance: dict[str, Any]
     """Lists of what the finished runs say of themselves: commits, dirty, versions, devices, data, executions,
-    engines, finished (first and last time)."""
+    recipes, engines, finished (first and last time)."""
     notes: list[str]
     """What differs between runs that are compared, and is no reason to refuse them."""
     planned: int
@@ -180,9 +180,22 @@ def _provenance(finished: list[_Finished]) -> dict[str, Any]:
         "devices": _distinct(found.execution.get("device_name") for found in finished),
         "data": _distinct_dicts(found.data for found in finished),
         "executions": _distinct_dicts({key: found.execution.get(key) for key in kept} for found in finished),
+        "recipes": _recipes(finished),
         "engines": _distinct(found.about.get("engine") for found in finished),
         "finished": [times[0], times[-1]] if times else [],
     }
+
+
+def _recipes(finished: list[_Finished]) -> list[dict[str, Any]]:
+    """Each recipe, with the arms of each panel that have it."""
+    having: dict[str, dict[str, dict[str, None]]] = {}
+    for found in finished:
+        panels = having.setdefault(json.dumps(found.about["recipe"]), {})
+        panels.setdefault(found.run.panel, {})[found.run.arm] = None
+    return [
+        {"recipe": json.loads(recipe), "arms": {panel: list(arms) for panel, arms in panels.items()}}
+        for recipe, panels in having.items()
+    ]
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

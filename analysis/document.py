@@ -1,0 +1,229 @@
+"""What a report says, as one tree of plain values that Markdown and typst render alike.
+
+A document is `{"title", "sweep", "blocks"}`; a block has a `kind`: heading, paragraph, verdict, table, figures, facts,
+code. Tables and figures are numbered here, so that every form of the report numbers them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ablation.sweep import Panel, Sweep
+from analysis.collect import Study
+from analysis.published import comparable
+from analysis.tables import Table, ladder_table, missing_table, results_table
+from analysis.verdict import METRICS, Finding, completeness, dataset_label, headline, join
+
+Block = dict[str, Any]
+
+
+@dataclass
+class _Pages:
+    """The blocks so far; counts tables and figures."""
+
+    blocks: list[Block] = field(default_factory=list)
+    tables: int = 0
+    figures: int = 0
+
+    def add(self, kind: str, **fields: Any) -> None:
+        self.blocks.append({"kind": kind, **fields})
+
+    def table(self, table: Table, caption: str = "") -> None:
+        self.tables += 1
+        titles, left = [c.title for c in table.columns], [c.left for c in table.columns]
+        shown = {"titles": titles, "left": left, "rows": table.rows(), "note": table.note}
+        self.add("table", label=f"Table {self.tables}", caption=caption or table.caption, **shown)
+
+    def figures_of(self, sweep: Sweep, *figures: tuple[str, str]) -> None:
+        """(name, caption) of figures; side by side where each has one axes."""
+        for row in [figures] if len(sweep.panels) == 1 else [(figure,) for figure in figures]:
+            self._row(row)
+
+    def _row(self, figures: Sequence[tuple[str, str]]) -> None:
+        shown = []
+        for name, caption in figures:
+            self.figures += 1
+            shown.append({"file": f"figures/{name}.svg", "label": f"Figure {self.figures}", "caption": caption})
+        self.add("figures", figures=shown)
+
+
+def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequence[str]) -> dict[str, Any]:
+    """The whole report. `commands` are what a reader types to get it again."""
+    pages = _Pages()
+    pages.add("paragraph", text=f"Sweep {sweep.name}: {_lower(completeness(study))}")
+    pages.add("verdict", text=headline(sweep, found))
+    _results(pages, sweep, study, found)
+    _ladders(pages, sweep)
+    pages.add("heading", text="Training")
+    _curves(pages, sweep)
+    if study.missing:
+        pages.add("heading", text="What is missing")
+        pages.table(missing_table(study))
+    _methods(pages, sweep, study, found)
+    _reproduce(pages, study, commands)
+    return {"title": sweep.question, "sweep": sweep.name, "blocks": pages.blocks}
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+def measure(sweep: Sweep, panel: Panel) -> str:
+    """What the panel's errors are: `test top-1 error`."""
+    return f"{panel.dataset.evaluate} {METRICS[sweep.evidence.metric]}"
+
+
+def _results(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    pages.add("heading", text="Results")
+    pages.figures_of(
+        sweep, ("error_vs_cardinality", _cardinality_caption(sweep, found)), ("error_vs_time", _time_caption(study))
+    )
+    for finding in found:
+        panel, what = finding.panel, measure(sweep, finding.panel)
+        caption = f"{_name(sweep, panel)}{what} after the last epoch, on {dataset_label(panel)}."
+        pages.table(results_table(finding, sweep.evidence.metric, what), caption[0].upper() + caption[1:])
+    published = [panel for panel in sweep.panels if any(sweep.evidence.metric in arm.published for arm in panel.arms)]
+    for note in [*dict.fromkeys(_published_note(panel) for panel in published), *study.notes]:
+        pages.add("paragraph", text=note)
+
+
+def _name(sweep: Sweep, panel: Panel) -> str:
+    return f"Panel {panel.name}: " if len(sweep.panels) > 1 else ""
+
+
+def _published_note(panel: Panel) -> str:
+    label = dataset_label(panel)
+    if not comparable(panel.dataset.name):
+        return (
+            f"Published errors are the paper's, on other data: errors on {label} can't be compared with them, "
+            "and the order of the arms only loosely."
+        )
+    epochs = join(sorted({str(arm.recipe.epochs) for arm in panel.arms}))
+    return (
+        "Published errors are the paper's (ImageNet: single runs of 100 epochs; CIFAR: means of 10 runs of 300). "
+        f"These runs had {epochs} epochs, on {label}: the two can be compared as far as the recipes agree."
+    )
+
+
+def _cardinality_caption(sweep: Sweep, found: list[Finding]) -> str:
+    metric = sweep.evidence.metric
+    text = "Error against cardinality at the budget: mean with 95% t-interval, and every run as a dot."
+    hollow = any(comparable(f.panel.dataset.name) and metric in a.published for f in found for a in f.panel.arms)
+    return text + (" Hollow: as published." if hollow else "")
+
+
+def _time_caption(study: Study) -> str:
+    kinds = study.runs.groupby("panel")["device"].nunique()
+    mixed = [str(panel) for panel in kinds.index[kinds > 1]]
+    text = (
+        f"Error against the measured wall time of a run, training and evaluation, on {_devices(study)}: "
+        "means with 95% t-intervals. Equal MACs are not equal time; other work on the machine is in it."
+    )
+    return text + (
+        f" Panel {join(mixed)} ran on several kinds of device: its times are not comparable." if mixed else ""
+    )
+
+
+def _devices(study: Study) -> str:
+    return join(study.provenance["devices"] or ["a device that was not recorded"])
+
+
+def _ladders(pages: _Pages, sweep: Sweep) -> None:
+    pages.add("heading", text="The ladder")
+    for panel in sweep.panels:
+        table = ladder_table(panel)
+        last = panel is sweep.panels[-1]
+        pages.table(replace(table, note=table.note if last else ""), f"{_name(sweep, panel)}{table.caption}")
+
+
+def _curves(pages: _Pages, sweep: Sweep) -> None:
+    evaluations = join(sorted({panel.dataset.evaluate for panel in sweep.panels}))
+    curves = (
+        f"Top-1 error after each epoch: {evaluations} drawn through, training (on augmented images) dashed and hollow; "
+        "mean over seeds, the band from the least to the greatest."
+    )
+    residuals = "How far each arm is from the budget: what else differs beside cardinality."
+    pages.figures_of(sweep, ("learning_curves", curves), ("ladder_residuals", residuals))
+
+
+def _methods(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    pages.add("heading", text="Methods")
+    facts = [*_data_facts(sweep, study), *_recipe_facts(study), *_execution_facts(sweep, study)]
+    pages.add("facts", facts=[*facts, ("Statistics", _statistics(found))])
+
+
+def _statistics(found: list[Finding]) -> str:
+    comparison = found[0].comparison
+    text = (
+        "intervals of means are t-intervals from the arm's own SD. Arms are compared with the baseline by two-sided "
+        "t-tests with the SD pooled over the arms of a panel, unpaired, since networks of different shape share no "
+        f"initialisation. A verdict needs a p of at most {comparison.alpha:g}, adjusted by Holm. Intervals of "
+        "differences are simultaneous (Bonferroni): they hold for all contrasts of a panel at once, so one that "
+        "excludes zero never stands beside unresolved. Seeds speak of these evaluation images and this recipe only."
+    )
+    if comparison.margin:
+        text += f" Equivalent: two one-sided tests (Holm) place the difference within ±{comparison.margin:g} points."
+    return text
+
+
+def _data_facts(sweep: Sweep, study: Study) -> list[tuple[str, str]]:
+    names = {panel.dataset.name: dataset_label(panel) for panel in sweep.panels}
+    facts = []
+    for data in study.provenance["data"]:
+        trained, evaluated = (f"{data.get(key) or 0:,}" for key in ("train_images", "evaluation_images"))
+        text = f"trained on {trained} images, evaluated on exactly {evaluated} after the last epoch"
+        facts.append((f"Data, {names.get(data.get('name'), data.get('name'))}", f"{text}; digest {data.get('digest')}"))
+    return facts
+
+
+def _recipe_facts(study: Study) -> list[tuple[str, str]]:
+    recipes = study.provenance["recipes"]
+    facts = []
+    for entry in recipes:
+        fields = dict(entry["recipe"])
+        name = f"Recipe {fields.pop('name', '')}".strip()
+        said = "; ".join(f"{key.replace('_', ' ')} {_value(fields[key])}" for key in fields if _applies(key, fields))
+        whose = "; ".join(f"{panel}: {join(arms)}" for panel, arms in entry["arms"].items())
+        facts.append((name, said + (f" ({whose})" if len(recipes) > 1 else "")))
+    return facts
+
+
+def _applies(key: str, recipe: dict[str, Any]) -> bool:
+    """Whether a field of a recipe did anything."""
+    schedule, augment = recipe.get("schedule"), recipe.get("augment", ())
+    needs = {"milestones": schedule == "steps", "gamma": schedule == "steps", "rise": schedule == "one-cycle"}
+    return needs.get(key, key != "padding" or "crop" in augment)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _execution_facts(sweep: Sweep, study: Study) -> list[tuple[str, str]]:
+    told = [", ".join(f"{key} {value}" for key, value in e.items()) for e in study.provenance["executions"]]
+    seeds = join([str(seed) for seed in sweep.seeds])
+    return [
+        ("Execution", f"precision {sweep.precision}; {'; or '.join(told)}; on {_devices(study)}"),
+        ("Seeds", f"{seeds}; order and augmentation of the images depend on seed, epoch and step alone"),
+    ]
+
+
+def _reproduce(pages: _Pages, study: Study, commands: Sequence[str]) -> None:
+    origin = study.provenance
+    commits = join(origin["commits"]) if origin["commits"] else "not known"
+    dirty = ", with changes that were not committed" if origin["dirty"] else ""
+    versions = ", ".join(f"{name} {' or '.join(map(str, v))}" for name, v in origin["versions"].items() if v)
+    facts = [("Commit", commits + dirty), ("Versions", versions), ("Engine", join(map(str, origin["engines"])))]
+    if origin["finished"]:
+        first, last = (time[:16].replace("T", " ") for time in origin["finished"])
+        facts.append(("Runs finished", f"{first} to {last} UTC" if first != last else f"{first} UTC"))
+    facts.append(("Numbers", "every run is in tables/runs.csv, every epoch in tables/epochs.csv"))
+    pages.add("heading", text="How to reproduce")
+    pages.add("facts", facts=facts)
+    pages.add("code", text="\n".join(commands))

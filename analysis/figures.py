@@ -1,0 +1,237 @@
+"""Figures from frames and findings: each function draws into the Axes it is given; intervals are always given, t.
+
+Arms keep one colour, marker and line style in every figure of a panel, so that they can be told apart in grey too.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from ablation.sweep import Panel, Sweep
+from analysis.collect import Study
+from analysis.published import comparable
+from analysis.statistics import estimate
+from analysis.tables import ladder_frame
+from analysis.verdict import METRICS, Finding, join
+
+COLUMN, PAGE = 3.35, 6.9
+"""Widths of a half and of a full text column, in inches: figures are drawn at the size they are printed at."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+BARS: dict[str, Any] = {"capsize": 2.5, "elinewidth": 0.9, "capthick": 0.9}
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.titlelocation": "left",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ablation",
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The toolkit's look, for figures made inside."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def axes(count: int, *, height: float = 2.75) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` axes, one in a half column or two a row on a full one; `height` of a row in inches."""
+    columns, rows = min(count, 2), (count + 1) // 2
+    figure = Figure(figsize=(COLUMN if count == 1 else PAGE, rows * height))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in grid[count:]:
+        spare.remove()
+    return figure, grid[:count]
+
+
+def to_svg(figure: Figure) -> str:
+    """The same bytes for the same figure: no date, no random ids, text as outlines."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return "".join(line.rstrip() + "\n" for line in file.getvalue().splitlines())
+
+
+def draw(sweep: Sweep, study: Study, found: Sequence[Finding]) -> dict[str, Figure]:
+    """Every figure of a report, by name."""
+    metric, panels = sweep.evidence.metric, sweep.panels
+    label = f"{join(sorted({panel.dataset.evaluate for panel in panels}))} {METRICS[metric]}"
+    figures = {name: axes(len(panels)) for name in ("error_vs_time", "learning_curves", "ladder_residuals")}
+    for index, finding in enumerate(found):
+        error_vs_time(figures["error_vs_time"][1][index], finding, study, metric, label)
+        learning_curves(figures["learning_curves"][1][index], finding.panel, study.epochs, "top-1 error")
+        ladder_residuals(figures["ladder_residuals"][1][index], ladder_frame(finding.panel))
+    figures["error_vs_cardinality"] = axes(1)
+    error_vs_cardinality(figures["error_vs_cardinality"][1][0], found, study, metric, label)
+    return {name: _titled(name, figure, own, panels) for name, (figure, own) in figures.items()}
+
+
+def _titled(name: str, figure: Figure, own: list[Axes], panels: Sequence[Panel]) -> Figure:
+    title = name.replace("_", " ").replace(" vs ", " against ").capitalize()
+    for ax, panel in zip(own, panels, strict=False):
+        ax.set_title(title if len(own) == 1 else panel.name, pad=18 if name == "ladder_residuals" else None)
+    return figure
+
+
+def colours(count: int) -> list[Any]:
+    """Colours that colour-blind people tell apart; they come round again after ten."""
+    palette = sns.color_palette("colorblind")
+    return [palette[index % len(palette)] for index in range(count)]
+
+
+def error_vs_cardinality(ax: Axes, found: Sequence[Finding], study: Study, metric: str, label: str) -> None:
+    """Mean error with its t-interval, and every run as a dot, against C on a log2 axis; one line a panel.
+
+    Published errors are hollow, and drawn only on data sets that the paper used.
+    """
+    for index, (finding, colour) in enumerate(zip(found, colours(len(found)), strict=True)):
+        points = _by_cardinality(finding, study, metric)
+        mark: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)]}
+        single = len({c for c, _ in points}) == len(points)  # two arms at one C have no line through them
+        line: dict[str, Any] = {
+            "ls": LINES[index % len(LINES)] if single else "",
+            "label": finding.panel.name,
+            **mark,
+            **BARS,
+        }
+        aside = (points[-1][0] / points[0][0]) ** -0.03  # the mean would hide the runs
+        for c, values in points:
+            ax.plot([c * aside] * len(values), values, ls="", marker="o", ms=2.6, mew=0, color="#333333", zorder=4)
+        stats = [(c, estimate(values)) for c, values in points if values]
+        half = [arm.high - arm.mean if arm.n > 1 else 0.0 for _, arm in stats]
+        ax.errorbar([c for c, _ in stats], [arm.mean for _, arm in stats], half, **line)
+        _published(ax, finding.panel, metric, mark)
+    cardinalities = sorted({arm.design.cardinality for finding in found for arm in finding.panel.arms})
+    _log2_ticks(ax, cardinalities)
+    ax.set(xlabel="cardinality C", ylabel=f"{label} (%)")
+    if len(found) > 1 or any(finding_published(f, metric) for f in found):
+        _legend(ax)
+
+
+def _legend(ax: Axes) -> None:
+    """Below the axes, where it hides nothing."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, columnspacing=1.2)
+
+
+def _by_cardinality(finding: Finding, study: Study, metric: str) -> list[tuple[int, list[float]]]:
+    arms = sorted(finding.panel.arms, key=lambda arm: arm.design.cardinality)
+    return [(arm.design.cardinality, study.errors(finding.panel.name, arm.name, metric)) for arm in arms]
+
+
+def finding_published(finding: Finding, metric: str) -> bool:
+    """Whether the paper's errors stand in the figure."""
+    return comparable(finding.panel.dataset.name) and any(metric in arm.published for arm in finding.panel.arms)
+
+
+def _published(ax: Axes, panel: Panel, metric: str, mark: dict[str, Any]) -> None:
+    if not comparable(panel.dataset.name):
+        return
+    hollow: dict[str, Any] = {**mark, "mfc": "none", "ls": ":", "lw": 0.8, "label": f"{panel.name}, published"}
+    arms = sorted((arm for arm in panel.arms if metric in arm.published), key=lambda arm: arm.design.cardinality)
+    if arms:
+        x, y = [arm.design.cardinality for arm in arms], [arm.published[metric] for arm in arms]
+        ax.plot(x, y, **hollow)
+
+
+def _log2_ticks(ax: Axes, values: Sequence[int]) -> None:
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(mpl.ticker.FixedLocator([float(value) for value in values]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.set_xlim(min(values) / 1.25, max(values) * 1.25)
+
+
+def learning_curves(ax: Axes, panel: Panel, epochs: pd.DataFrame, label: str) -> None:
+    """Top-1 error against the epoch, a line an arm: the mean over seeds, in a band from the least to the greatest.
+
+    Test is drawn through, training dashed and thin.
+    """
+    own = epochs[epochs["panel"] == panel.name]
+    for index, (arm, colour) in enumerate(zip(panel.arms, colours(len(panel.arms)), strict=True)):
+        rows = own[own["arm"] == arm.name]
+        mark: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "ms": 3.5}
+        _curve(ax, rows, "train_error", {**mark, "ls": "--", "lw": 0.8, "mfc": "none"}, 0.06)
+        _curve(ax, rows, "top1_error", {**mark, "label": arm.name}, 0.15)
+    ax.plot([], [], "--", lw=0.8, color="#444444", label="training")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set(xlabel="epoch", ylabel=f"{label} (%)")
+    _legend(ax)
+
+
+def _curve(ax: Axes, rows: pd.DataFrame, key: str, look: dict[str, Any], alpha: float) -> None:
+    by_epoch = rows.dropna(subset=[key]).groupby("epoch")[key]
+    mean = by_epoch.mean()
+    if len(mean):
+        ax.plot(mean.index, mean, markevery=max(1, len(mean) // 8), **look)
+        ax.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=look["color"], alpha=alpha, lw=0)
+
+
+def error_vs_time(ax: Axes, finding: Finding, study: Study, metric: str, label: str) -> None:
+    """Error against the measured wall time of a run, a point an arm, both with t-intervals."""
+    rows = study.runs[study.runs["panel"] == finding.panel.name]
+    scale, unit = time_unit(rows["seconds"].max() if len(rows) else 0.0)
+    for index, (arm, colour) in enumerate(zip(finding.panel.arms, colours(len(finding.panel.arms)), strict=True)):
+        own = rows[rows["arm"] == arm.name]
+        if own.empty:
+            continue
+        x, y = estimate(own["seconds"] / scale), estimate(own[metric])
+        look: dict[str, Any] = {"marker": MARKERS[index % len(MARKERS)], "color": colour, "label": arm.name, **BARS}
+        bars: dict[str, Any] = {"xerr": x.high - x.mean, "yerr": y.high - y.mean} if x.n > 1 else {}
+        ax.errorbar(x.mean, y.mean, ls="", **bars, **look)
+    ax.set(xlabel=f"wall time of a run ({unit})", ylabel=f"{label} (%)")
+    ax.margins(0.08)
+    _legend(ax)
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Seconds in the unit that suits them, and its name."""
+    for scale, unit in ((3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 3 * scale:
+            return scale, unit
+    return 1.0, "seconds"
+
+
+def ladder_residuals(ax: Axes, ladder: pd.DataFrame) -> None:
+    """How far each arm is from the budget in parameters, MACs and activations, percent."""
+    measures = (("params_error", "parameters"), ("macs_error", "MACs"), ("activations_error", "activations"))
+    y = np.arange(len(ladder))
+    for index, ((key, label), colour) in enumerate(zip(measures, colours(3), strict=True)):
+        ax.plot(100 * ladder[key], y + 0.2 * (index - 1), ls="", marker=MARKERS[index], color=colour, label=label)
+    ax.axvline(0, color="#444444", lw=0.7)
+    ax.set_yticks(y, list(ladder["arm"]))
+    ax.set_ylim(len(ladder) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    ax.set(xlabel="distance from the budget (%)")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=3, columnspacing=1.0, handletextpad=0.2)

@@ -1,0 +1,196 @@
+"""Frames to tables that people read: what a row shows, and as CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ablation.budget import Budget
+from ablation.sweep import Panel
+from analysis.collect import Study
+from analysis.verdict import Finding, short
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One displayed column."""
+
+    title: str
+    show: Callable[[Row], str]
+    left: bool = False
+    """Text stands left, numbers right."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and how to show them. The frame keeps the plain numbers, and more of them than are shown."""
+
+    caption: str
+    frame: pd.DataFrame
+    columns: list[Column]
+    note: str = ""
+
+    def rows(self) -> list[list[str]]:
+        """What each cell shows."""
+        records: list[Any] = self.frame.to_dict("records")
+        return [[column.show(record) for column in self.columns] for record in records]
+
+
+def number(key: str, style: str = ",") -> Callable[[Row], str]:
+    """Shows a number in a format of Python's, with a true minus; a dash where there is none."""
+
+    def show(row: Row) -> str:
+        value = row[key]
+        if value is None or pd.isna(value):
+            return "–"
+        return format(value, style if value else style.replace("+", "")).replace("-", "−")
+
+    return show
+
+
+def text(key: str) -> Callable[[Row], str]:
+    """Shows a field as it is."""
+    return lambda row: str(row[key])
+
+
+def ladder_frame(panel: Panel) -> pd.DataFrame:
+    """A row an arm: its cost, and how far it is from the budget (relative: 0.04 is +4%)."""
+    return pd.DataFrame([_ladder_row(panel.name, panel.budget, arm) for arm in panel.arms])
+
+
+def _ladder_row(panel: str, budget: Budget, arm: Any) -> Row:
+    design, price = arm.design, arm.cost
+    block = price.block_params / budget.block_params - 1 if budget.block_params else None
+    return {
+        **{"panel": panel, "arm": arm.name, "design": design.name, "cardinality": design.cardinality},
+        **{"width": design.width, "group_width": _widths(design.group_widths)},
+        **{"block_params": price.block_params, "block_error": block},
+        **{"params": price.params, "params_error": price.params / budget.params - 1},
+        **{"macs": price.macs, "macs_error": price.macs / budget.macs - 1},
+        **{"activations": price.activations, "activations_error": price.activations / budget.activations - 1},
+    }
+
+
+def _widths(widths: tuple[int, ...]) -> str:
+    doubles = all(width == widths[0] << stage for stage, width in enumerate(widths))
+    return str(widths[0]) if doubles else "-".join(map(str, widths))
+
+
+def ladder_table(panel: Panel) -> Table:
+    """Table 2 for this panel's budget."""
+    columns = [
+        *(Column("arm", text("arm"), left=True), Column("C", number("cardinality")), Column("d", text("width"))),
+        Column("C·d", text("group_width")),
+    ]
+    measures = [("block_params", "block", "block params"), ("params", "params", "params"), ("macs", "macs", "MACs")]
+    for key, error, title in [*measures, ("activations", "activations", "activations")]:
+        columns += [Column(title, number(key)), Column("Δ", number(f"{error}_error", "+.1%"))]
+    budget = panel.budget
+    return Table(
+        f"Every arm's cost, and its distance Δ from the budget {budget.name} "
+        f"({budget.params:,} parameters, {budget.macs:,} MACs, {budget.activations:,} activations).",
+        ladder_frame(panel),
+        columns,
+        "d: width of a path in the first stage (it doubles from stage to stage), or in each stage. Block params: "
+        "convolution weights of a first-stage block, as in the paper's Table 2. MACs: multiply-adds of convolutions "
+        "and classifier, for one image. Activations: outputs of these.",
+    )
+
+
+def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
+    """A row an arm: its estimate, its contrast to the baseline, the published number where the sweep has one."""
+    contrasts = {contrast.a: contrast for contrast in finding.comparison.contrasts}
+    rows = []
+    for arm in finding.panel.arms:
+        estimate, contrast = finding.comparison.estimates[arm.name], contrasts.get(arm.name)
+        keys = ("difference", "low", "high", "p", "p_adjusted", "resolvable")
+        against = {key: getattr(contrast, key) if contrast else math.nan for key in keys} | {
+            "verdict": contrast.verdict if contrast else ""
+        }
+        rows.append(
+            {
+                **{"panel": finding.panel.name, "arm": arm.name, "cardinality": arm.design.cardinality},
+                **{"width": arm.design.width, "params": arm.cost.params, "macs": arm.cost.macs, "n": estimate.n},
+                **{metric: estimate.mean, "sd": estimate.sd, "low": estimate.low, "high": estimate.high},
+                **{(f"difference_{key}" if key in ("low", "high") else key): value for key, value in against.items()},
+                "published": arm.published.get(metric, math.nan),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def results_table(finding: Finding, metric: str, title: str) -> Table:
+    """Every arm's error over its seeds, and what it says against the baseline. `title` names the error."""
+    columns = [
+        *(Column("arm", text("arm"), left=True), Column("C", number("cardinality")), Column("d", text("width"))),
+        *(Column("params", lambda row: short(row["params"])), Column("MACs", lambda row: short(row["macs"]))),
+        *(Column("n", number("n")), Column(f"{title}, %", lambda row: _mean_sd(row, metric))),
+        *(Column("95% interval", lambda row: _interval(row, "low", "high", ".2f")), Column("difference", _difference)),
+        *(Column("p", _p), Column("verdict", _verdict, left=True)),
+    ]
+    frame = results_frame(finding, metric)
+    if frame["published"].notna().any():
+        columns.append(Column("published, %", number("published", ".2f")))
+    return Table("", frame, columns, _results_note(finding))
+
+
+def _mean_sd(row: Row, metric: str) -> str:
+    mean, sd = number(metric, ".2f")(row), number("sd", ".2f")(row)
+    return mean if sd == "–" else f"{mean} ± {sd}"
+
+
+def _interval(row: Row, low: str, high: str, style: str) -> str:
+    ends = number(low, style)(row), number(high, style)(row)
+    return "–" if "–" in ends else f"[{ends[0]}, {ends[1]}]"
+
+
+def _difference(row: Row) -> str:
+    if not row["verdict"]:
+        return "baseline"
+    shown, interval = number("difference", "+.2f")(row), _interval(row, "difference_low", "difference_high", "+.2f")
+    return shown if interval == "–" else f"{shown} {interval}"
+
+
+def _p(row: Row) -> str:
+    value = row["p_adjusted"]
+    return "<0.001" if value < 0.001 else number("p_adjusted", ".3f")(row)
+
+
+def _verdict(row: Row) -> str:
+    return (
+        row["verdict"].replace(" (these seeds resolve", " (resolves").removesuffix(": no verdict until every run is in")
+    )
+
+
+def _results_note(finding: Finding) -> str:
+    found = finding.comparison
+    if not found.tested:
+        return "Mean over n seeds."
+    note = (
+        f"Mean ± SD over n seeds. Difference: arm less baseline {found.baseline}, in points (negative: fewer errors), "
+        f"with a simultaneous 95% interval; SD pooled over the arms: {found.sd:.2f} ({found.df} degrees of freedom); "
+        f"p adjusted by Holm over {found.tested} contrast{'s' if found.tested > 1 else ''}."
+    )
+    if any(c.kind in ("improves", "worsens") and c.low <= 0 <= c.high for c in found.contrasts):
+        note += " Holm's test is sharper: where the interval beside a verdict reaches zero, only a sign is claimed."
+    if any(c.kind == "unresolved" for c in found.contrasts):
+        note += " Resolves: the smallest true difference that such seeds find with 80% power at this SD."
+    return note
+
+
+def missing_table(study: Study) -> Table:
+    """What did not finish, and why."""
+    keys = ["panel", "arm", "seed", "state", "message"]
+    columns = [Column(key, text(key), left=key != "seed") for key in keys]
+    return Table("Runs that are not in this report.", pd.DataFrame(study.missing, columns=keys), columns)
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Plain numbers, all their digits, one line a row."""
+    return frame.to_csv(index=False, lineterminator="\n")
