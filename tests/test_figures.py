@@ -1,0 +1,144 @@
+"""Figures draw what the frames hold, with t-intervals, and always the same bytes."""
+
+import shutil
+
+import numpy as np
+import pytest
+from studies import panel_fields, sweep_fields, write_study
+
+from analysis.collect import collect
+from analysis.figures import axes, draw, error_vs_cardinality, error_vs_time, learning_curves, style, time_unit, to_svg
+from analysis.statistics import estimate
+from analysis.tables import ladder_frame
+from analysis.verdict import findings
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    sweep, runs = write_study(tmp_path_factory.mktemp("study"))
+    found = collect(sweep, runs)
+    return sweep, found, findings(sweep, found)
+
+
+@pytest.fixture
+def ax():
+    with style():
+        yield axes(1)[1][0]
+
+
+def test_bars_are_t_intervals_at_each_cardinality(ax, study):
+    _, found, finding = study
+    error_vs_cardinality(ax, finding, found, "top1_error", "error")
+    (bars,) = ax.containers
+    low_high = [segment[:, 1] for segment in bars.lines[2][0].get_segments()]
+    expected = [estimate(found.errors("width 8", arm.name)) for arm in finding[0].panel.arms]
+    assert np.allclose(low_high, [(e.low, e.high) for e in expected])
+    assert list(bars.lines[0].get_xdata()) == [1, 2, 3, 4, 6]
+
+
+def test_every_run_is_a_dot(ax, study):
+    _, found, finding = study
+    error_vs_cardinality(ax, finding, found, "top1_error", "error")
+    dots = np.concatenate(
+        [line.get_ydata() for line in ax.lines if line.get_marker() == "o" and line.get_ls() == "None"]
+    )
+    assert sorted(dots) == sorted(found.runs["top1_error"])
+
+
+def test_cardinality_ticks_are_whole_numbers_on_a_log2_axis(ax, study):
+    _, found, finding = study
+    error_vs_cardinality(ax, finding, found, "top1_error", "error")
+    ax.figure.draw_without_rendering()
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "3", "4", "6"]
+    assert ax.get_xscale() == "log" and not ax.get_xticks(minor=True).size
+
+
+@pytest.mark.parametrize(("dataset", "hollow"), [("imagenet", 1), ("fashion_mnist", 0)])
+def test_published_errors_stand_hollow_and_only_on_the_papers_data(ax, tmp_path, dataset, hollow):
+    arms = [{"design": name, "published": {"top1_error": 22.0}} for name in ("resnet50_1x64d", "resnext50_32x4d")]
+    if dataset == "fashion_mnist":
+        arms = [{**arm, "design": d} for arm, d in zip(arms, ("resnet11_1x8d", "resnext11_4x3d"), strict=True)]
+    budget = "resnet50" if dataset == "imagenet" else "fashion"
+    panel = panel_fields(arms, name="p", dataset=dataset, budget=budget, recipe="fashion")
+    sweep, runs = write_study(tmp_path, {"question": "?", "panels": [panel]})
+    found = collect(sweep, runs)
+    error_vs_cardinality(ax, findings(sweep, found), found, "top1_error", "error")
+    assert len([line for line in ax.lines if line.get_markerfacecolor() == "none"]) == hollow
+
+
+def test_learning_curves_end_at_the_runs_errors(ax, study):
+    sweep, found, _ = study
+    learning_curves(ax, sweep.panels[0], found.epochs, "error")
+    ends = {line.get_label(): line.get_ydata()[-1] for line in ax.lines if line.get_label()[:6] in ("resnet", "resnex")}
+    for arm in sweep.panels[0].arms:
+        assert ends[arm.name] == pytest.approx(np.mean(found.errors("width 8", arm.name)))
+
+
+def test_time_is_that_of_the_runs(ax, study):
+    _, found, (finding,) = study
+    error_vs_time(ax, finding, found, "top1_error", "error")
+    x = [container.lines[0].get_xdata()[0] for container in ax.containers]
+    assert x == pytest.approx(list(found.runs.groupby("arm", sort=False)["seconds"].mean()))
+    assert ax.get_xlabel() == "wall time of a run (seconds)"
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(10, "seconds"), (600, "minutes"), (90_000, "hours")])
+def test_time_has_a_unit_that_suits_it(seconds, unit):
+    assert time_unit(seconds)[1] == unit
+
+
+def test_arms_differ_in_marker_and_colour(ax, study):
+    _, found, (finding,) = study
+    error_vs_time(ax, finding, found, "top1_error", "error")
+    looks = [(c.lines[0].get_marker(), c.lines[0].get_color()) for c in ax.containers]
+    assert len({marker for marker, _ in looks}) == len({colour for _, colour in looks}) == 5
+
+
+def test_figures_have_the_same_bytes_twice_and_no_date(study):
+    def svgs():
+        with style():
+            return {name: to_svg(figure) for name, figure in draw(*study).items()}
+
+    first = svgs()
+    assert first == svgs()
+    assert set(first) == {"error_vs_cardinality", "error_vs_time", "learning_curves", "ladder_residuals"}
+    assert not [name for name, svg in first.items() if "<dc:date>" in svg or "<text" in svg]
+
+
+def test_nothing_is_cut_off(study):
+    with style():
+        for name, figure in draw(*study).items():
+            figure.draw_without_rendering()
+            page, drawn = figure.bbox, figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+            assert drawn.x0 >= page.x0 - 1 and drawn.x1 <= page.x1 + 1, name
+            assert drawn.y0 >= page.y0 - 1 and drawn.y1 <= page.y1 + 1, name
+
+
+def test_a_panel_without_runs_is_drawn_empty(tmp_path):
+    fields = sweep_fields()
+    fields["panels"].append(panel_fields(["resnet11_1x8d"], name="empty", recipe={"base": "fashion", "epochs": 1}))
+    sweep, runs = write_study(tmp_path, fields)
+    for run in sweep.runs():
+        if run.panel == "empty":
+            shutil.rmtree(sweep.paths(runs, run).folder)
+    found = collect(sweep, runs)
+    with style():
+        for figure in draw(sweep, found, findings(sweep, found)).values():
+            assert to_svg(figure)
+
+
+def test_styles_do_not_leak():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    with style():
+        pass
+    assert dict(mpl.rcParams) == before
+
+
+def test_residuals_are_drawn_in_percent(ax, study):
+    from analysis.figures import ladder_residuals
+
+    ladder = ladder_frame(study[0].panels[0])
+    ladder_residuals(ax, ladder)
+    assert list(ax.lines[0].get_xdata()) == pytest.approx(list(100 * ladder["params_error"]))
