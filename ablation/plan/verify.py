@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,27 @@ def verify(design: Design) -> Counts:
     price, shape = cost(design), (1, design.channels, design.resolution, design.resolution)
     with torch.device("meta"):
         params, torch_macs = count_with_torch(Network(design), torch.zeros(shape))
-    fvcore_macs, activations = count_with_fvcore(Network(design), torch.zeros(shape))
+    with _one_thread():
+        fvcore_macs, activations = count_with_fvcore(Network(design), torch.zeros(shape))
     return Counts(
         name=design.name,
         params={"closed form": price.params, "built": params},
         macs={"closed form": price.macs, "FlopCounterMode / 2": torch_macs, "fvcore": fvcore_macs},
         activations={"closed form": price.activations, "fvcore": activations},
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Where the cores are busy, threads that wait for each other made this take five times as long."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def count_with_torch(network: nn.Module, images: Tensor) -> tuple[int, int]:
