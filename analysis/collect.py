@@ -170,7 +170,7 @@ def _provenance(finished: list[_Finished]) -> dict[str, Any]:
         for f in finished
     ]
     times = sorted(found.result["finished"] for found in finished if found.result.get("finished"))
-    kept = ("dtype", "threads", "layout")
+    kept = ("threads", "layout", "kernels", "deterministic")
     return {
         "commits": _distinct(origin.get("commit") for origin in origins),
         "dirty": any(origin.get("dirty") for origin in origins),
@@ -179,7 +179,10 @@ def _provenance(finished: list[_Finished]) -> dict[str, Any]:
         },
         "devices": _distinct(found.execution.get("device_name") for found in finished),
         "data": _distinct_dicts(found.data for found in finished),
-        "executions": _distinct_dicts({key: found.execution.get(key) for key in kept} for found in finished),
+        "executions": _distinct_dicts(
+            {key: value for key, value in found.execution.items() if key in kept and isinstance(value, str | int)}
+            for found in finished
+        ),
         "recipes": _recipes(finished),
         "engines": _distinct(found.about.get("engine") for found in finished),
         "finished": [times[0], times[-1]] if times else [],

@@ -206,10 +206,11 @@ def _value(value: Any) -> str:
 
 
 def _execution_facts(sweep: Sweep, study: Study) -> list[tuple[str, str]]:
-    told = [", ".join(f"{key} {value}" for key, value in e.items()) for e in study.provenance["executions"]]
+    blocks = study.provenance["executions"] or [{}]
+    told = "; or ".join(", ".join(f"{key} {_value(value)}" for key, value in block.items()) for block in blocks)
     seeds = join([str(seed) for seed in sweep.seeds])
     return [
-        ("Execution", f"precision {sweep.precision}; {'; or '.join(told)}; on {_devices(study)}"),
+        ("Execution", f"precision {sweep.precision}; {told}; on {_devices(study)}"),
         ("Seeds", f"{seeds}; order and augmentation of the images depend on seed, epoch and step alone"),
     ]
 

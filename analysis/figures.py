@@ -6,6 +6,8 @@ Arms keep one colour, marker and line style in every figure of a panel, so that 
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
@@ -38,7 +41,7 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 7.5,
     "legend.fontsize": 7,
     "legend.frameon": False,
-    "legend.handlelength": 2.2,
+    "legend.handlelength": 2.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -87,12 +90,15 @@ def draw(sweep: Sweep, study: Study, found: Sequence[Finding]) -> dict[str, Figu
     """Every figure of a report, by name."""
     metric, panels = sweep.evidence.metric, sweep.panels
     label = f"{join(sorted({panel.dataset.evaluate for panel in panels}))} {METRICS[metric]}"
-    figures = {name: axes(len(panels)) for name in ("error_vs_time", "learning_curves", "ladder_residuals")}
+    lines = max(sum(text.count("\n") + 1 for text in labels(panel).values()) for panel in panels)
+    height = 2.75 + 0.075 * max(0, lines - 6)  # legends of two columns
+    names = ("error_vs_time", "learning_curves", "ladder_residuals")
+    figures = {name: axes(len(panels), height=height) for name in names}
     for index, finding in enumerate(found):
         error_vs_time(figures["error_vs_time"][1][index], finding, study, metric, label)
         learning_curves(figures["learning_curves"][1][index], finding.panel, study.epochs, "top-1 error")
-        ladder_residuals(figures["ladder_residuals"][1][index], ladder_frame(finding.panel))
-    figures["error_vs_cardinality"] = axes(1)
+        ladder_residuals(figures["ladder_residuals"][1][index], ladder_frame(finding.panel), labels(finding.panel))
+    figures["error_vs_cardinality"] = axes(1, height=height if len(panels) == 1 else 2.75)
     error_vs_cardinality(figures["error_vs_cardinality"][1][0], found, study, metric, label)
     return {name: _titled(name, figure, own, panels) for name, (figure, own) in figures.items()}
 
@@ -140,9 +146,12 @@ def error_vs_cardinality(ax: Axes, found: Sequence[Finding], study: Study, metri
 
 
 def _legend(ax: Axes) -> None:
-    """Below the axes, where it hides nothing."""
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, columnspacing=1.2)
+    """Below the axes, where it hides nothing: a fixed way down, however high the axes are."""
+    texts = ax.get_legend_handles_labels()[1]
+    if texts:
+        columns = 3 if max(map(len, texts)) <= 12 else 2
+        below = ax.transAxes + ScaledTranslation(0, -31 / 72, ax.figure.dpi_scale_trans)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.45, 0), bbox_transform=below, ncols=columns, columnspacing=1.2)
 
 
 def _by_cardinality(finding: Finding, study: Study, metric: str) -> list[tuple[int, list[float]]]:
@@ -165,6 +174,18 @@ def _published(ax: Axes, panel: Panel, metric: str, mark: dict[str, Any]) -> Non
         ax.plot(x, y, **hollow)
 
 
+def labels(panel: Panel) -> dict[str, str]:
+    """What each arm is called in a figure: `4x24d` where all are of one depth, else its name; several lines if long."""
+    found = {arm.name: re.fullmatch(r"resnex?t(\d+)_(.+)", arm.name) for arm in panel.arms}
+    one_depth = len({match and match[1] for match in found.values()}) == 1
+    shown = {name: match[2] if match and one_depth else name for name, match in found.items()}
+    return {name: label if len(label) <= 18 else _lines(label) for name, label in shown.items()}
+
+
+def _lines(label: str) -> str:
+    return "\n".join(line for part in re.split(r"[_ ]", label) for line in textwrap.wrap(part, 18))
+
+
 def _log2_ticks(ax: Axes, values: Sequence[int]) -> None:
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_locator(mpl.ticker.FixedLocator([float(value) for value in values]))
@@ -178,12 +199,12 @@ def learning_curves(ax: Axes, panel: Panel, epochs: pd.DataFrame, label: str) ->
 
     Test is drawn through, training dashed and thin.
     """
-    own = epochs[epochs["panel"] == panel.name]
+    own, names = epochs[epochs["panel"] == panel.name], labels(panel)
     for index, (arm, colour) in enumerate(zip(panel.arms, colours(len(panel.arms)), strict=True)):
         rows = own[own["arm"] == arm.name]
         mark: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "ms": 3.5}
         _curve(ax, rows, "train_error", {**mark, "ls": "--", "lw": 0.8, "mfc": "none"}, 0.06)
-        _curve(ax, rows, "top1_error", {**mark, "label": arm.name}, 0.15)
+        _curve(ax, rows, "top1_error", {**mark, "label": names[arm.name]}, 0.15)
     ax.plot([], [], "--", lw=0.8, color="#444444", label="training")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set(xlabel="epoch", ylabel=f"{label} (%)")
@@ -202,12 +223,18 @@ def error_vs_time(ax: Axes, finding: Finding, study: Study, metric: str, label: 
     """Error against the measured wall time of a run, a point an arm, both with t-intervals."""
     rows = study.runs[study.runs["panel"] == finding.panel.name]
     scale, unit = time_unit(rows["seconds"].max() if len(rows) else 0.0)
+    names = labels(finding.panel)
     for index, (arm, colour) in enumerate(zip(finding.panel.arms, colours(len(finding.panel.arms)), strict=True)):
         own = rows[rows["arm"] == arm.name]
         if own.empty:
             continue
         x, y = estimate(own["seconds"] / scale), estimate(own[metric])
-        look: dict[str, Any] = {"marker": MARKERS[index % len(MARKERS)], "color": colour, "label": arm.name, **BARS}
+        look: dict[str, Any] = {
+            "marker": MARKERS[index % len(MARKERS)],
+            "color": colour,
+            "label": names[arm.name],
+            **BARS,
+        }
         bars: dict[str, Any] = {"xerr": x.high - x.mean, "yerr": y.high - y.mean} if x.n > 1 else {}
         ax.errorbar(x.mean, y.mean, ls="", **bars, **look)
     ax.set(xlabel=f"wall time of a run ({unit})", ylabel=f"{label} (%)")
@@ -223,14 +250,14 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return 1.0, "seconds"
 
 
-def ladder_residuals(ax: Axes, ladder: pd.DataFrame) -> None:
+def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> None:
     """How far each arm is from the budget in parameters, MACs and activations, percent."""
     measures = (("params_error", "parameters"), ("macs_error", "MACs"), ("activations_error", "activations"))
     y = np.arange(len(ladder))
     for index, ((key, label), colour) in enumerate(zip(measures, colours(3), strict=True)):
         ax.plot(100 * ladder[key], y + 0.2 * (index - 1), ls="", marker=MARKERS[index], color=colour, label=label)
     ax.axvline(0, color="#444444", lw=0.7)
-    ax.set_yticks(y, list(ladder["arm"]))
+    ax.set_yticks(y, [names.get(arm, arm) for arm in ladder["arm"]])
     ax.set_ylim(len(ladder) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     ax.set(xlabel="distance from the budget (%)")

@@ -69,9 +69,9 @@ def test_published_errors_stand_hollow_and_only_on_the_papers_data(ax, tmp_path,
 def test_learning_curves_end_at_the_runs_errors(ax, study):
     sweep, found, _ = study
     learning_curves(ax, sweep.panels[0], found.epochs, "error")
-    ends = {line.get_label(): line.get_ydata()[-1] for line in ax.lines if line.get_label()[:6] in ("resnet", "resnex")}
+    ends = {line.get_label(): line.get_ydata()[-1] for line in ax.lines if line.get_label().endswith("d")}
     for arm in sweep.panels[0].arms:
-        assert ends[arm.name] == pytest.approx(np.mean(found.errors("width 8", arm.name)))
+        assert ends[arm.design.shape] == pytest.approx(np.mean(found.errors("width 8", arm.name)))
 
 
 def test_time_is_that_of_the_runs(ax, study):
@@ -127,6 +127,17 @@ def test_a_panel_without_runs_is_drawn_empty(tmp_path):
             assert to_svg(figure)
 
 
+def test_long_names_are_not_cut_off(tmp_path):
+    arms = ["resnet11_1x8d", "resnext11_2x4-9-17d_form-b_shortcut-projection-only", "resnext11_4x3d_shortcut-none"]
+    sweep, runs = write_study(tmp_path, sweep_fields(arms))
+    found = collect(sweep, runs)
+    with style():
+        for name, figure in draw(sweep, found, findings(sweep, found)).items():
+            figure.draw_without_rendering()
+            drawn = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+            assert drawn.x0 >= -1 and drawn.x1 <= figure.bbox.x1 + 1, name
+
+
 def test_styles_do_not_leak():
     import matplotlib as mpl
 
@@ -140,5 +151,5 @@ def test_residuals_are_drawn_in_percent(ax, study):
     from analysis.figures import ladder_residuals
 
     ladder = ladder_frame(study[0].panels[0])
-    ladder_residuals(ax, ladder)
+    ladder_residuals(ax, ladder, {})
     assert list(ax.lines[0].get_xdata()) == pytest.approx(list(100 * ladder["params_error"]))
