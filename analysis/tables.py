@@ -90,7 +90,7 @@ def ladder_table(panel: Panel) -> Table:
     ]
     measures = [("block_params", "block", "block params"), ("params", "params", "params"), ("macs", "macs", "MACs")]
     for key, error, title in [*measures, ("activations", "activations", "activations")]:
-        columns += [Column(title, number(key)), Column("Δ", number(f"{error}_error", "+.1%"))]
+        columns += [Column(title, number(key)), Column("Δ", number(f"{error}_error", "+z.1%"))]
     budget = panel.budget
     return Table(
         f"Every arm's cost, and its distance Δ from the budget {budget.name} "
@@ -131,7 +131,7 @@ def results_table(finding: Finding, metric: str, title: str) -> Table:
         *(Column("arm", text("arm"), left=True), Column("C", number("cardinality")), Column("d", text("width"))),
         *(Column("params", lambda row: short(row["params"])), Column("MACs", lambda row: short(row["macs"]))),
         *(Column("n", number("n")), Column(f"{title}, %", lambda row: _mean_sd(row, metric))),
-        *(Column("95% interval", lambda row: _interval(row, "low", "high", ".2f")), Column("difference", _difference)),
+        *(Column("95% interval", lambda row: _interval(row, "low", "high", "z.2f")), Column("difference", _difference)),
         *(Column("p", _p), Column("verdict", _verdict, left=True)),
     ]
     frame = results_frame(finding, metric)
@@ -153,7 +153,7 @@ def _interval(row: Row, low: str, high: str, style: str) -> str:
 def _difference(row: Row) -> str:
     if not row["verdict"]:
         return "baseline"
-    shown, interval = number("difference", "+.2f")(row), _interval(row, "difference_low", "difference_high", "+.2f")
+    shown, interval = number("difference", "+z.2f")(row), _interval(row, "difference_low", "difference_high", "+z.2f")
     return shown if interval == "–" else f"{shown} {interval}"
 
 

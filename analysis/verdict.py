@@ -111,8 +111,8 @@ def _together(kind: str, same: list[Contrast]) -> str:
 
 def _moves(c: Contrast, *, first: bool) -> str:
     """`resnext11_2x5d improves by 0.61 points (simultaneous 95% interval 0.21 to 1.00)`; shorter after the first."""
-    low, high = sorted((abs(c.low), abs(c.high))) if c.low * c.high > 0 else sorted((c.low, c.high))
-    interval = f"{low:.2f} to {high:.2f}".replace("-", "−")
+    low, high = (-c.high, -c.low) if c.kind == "improves" else (c.low, c.high)
+    interval = f"{low:z.2f} to {high:z.2f}".replace("-", "−") + ("" if low > 0 else ", only its sign is resolved")
     within = c.verdict.removeprefix(c.kind)
     if first:
         return f"{c.a} {c.kind} by {abs(c.difference):.2f} points (simultaneous 95% interval {interval}){within}"

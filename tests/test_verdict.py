@@ -6,6 +6,7 @@ import pytest
 from studies import fail_run, panel_fields, sweep_fields, write_run, write_study
 
 from analysis.collect import collect
+from analysis.tables import results_table
 from analysis.verdict import completeness, findings, headline, join, short
 
 
@@ -31,6 +32,19 @@ def test_equivalence_needs_a_margin(tmp_path):
     fields = sweep_fields(tuple(truth), seeds=5, evidence={"margin": 1.0})
     _, text, _ = say(*write_study(tmp_path, fields, truth=truth, sd=0.05))
     assert "resnext11_4x3d is equivalent within ±1 points" in text
+
+
+def test_where_holm_resolves_more_than_the_interval_only_the_sign_is_claimed(tmp_path):
+    errors = {"resnet11_1x8d": (12.0, 12.1, 12.2), "resnext11_2x5d": (10.0, 10.1, 10.2)}
+    errors["resnext11_4x3d"] = (11.77, 11.87, 11.97)
+    sweep, runs = write_study(tmp_path, sweep_fields(tuple(errors)))
+    for run in sweep.runs():
+        write_run(sweep, run, runs, errors[run.arm][run.seed])
+    _, text, (found,) = say(sweep, runs)
+    close = found.comparison.contrasts[1]
+    assert close.verdict == "improves" and close.p_adjusted < 0.05 < 2 * close.p and close.low < 0 < close.high
+    assert "resnext11_4x3d by 0.23 (−0.01 to 0.47, only its sign is resolved)" in text
+    assert "only a sign is claimed" in results_table(found, "top1_error", "error").note
 
 
 def test_one_seed_gives_no_verdict(tmp_path):
