@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ablation.errors import UserError
+from ablation.errors import UserError, first_line
 from ablation.run import write_bytes
 
 
@@ -31,7 +31,7 @@ def load(path: Path, run: str) -> dict[str, Any] | None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise UserError(f"damaged checkpoint: {str(error).splitlines()[0]}", where=str(path), remedy=remedy) from None
+        raise UserError(f"damaged checkpoint: {first_line(error)}", where=str(path), remedy=remedy) from None
     if not isinstance(content, dict) or content.get("run") != run:
         raise UserError(f"this checkpoint is not {run}'s", where=str(path), remedy=remedy)
     return content

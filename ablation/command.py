@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -11,6 +12,14 @@ from typing import Any
 import typer
 
 from ablation.errors import UserError
+
+MENDABLE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+}
+"""What a file system refuses and a user can mend."""
 
 # click's, or that of typer's own copy: which of the two depends on typer's version
 _UsageError: Any = typer.BadParameter.__mro__[2]
@@ -37,6 +46,11 @@ def run(function: Callable[..., int | None], *, several: Sequence[str] = ()) -> 
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        sys.exit(fail(f"{MENDABLE[error.errno]}{place}\n  Nothing is left half-written: mend it and run this again."))
 
 
 def fail(message: str) -> int:

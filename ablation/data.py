@@ -21,7 +21,7 @@ from ablation.errors import UserError
 from ablation.network import stream
 from ablation.recipe import Recipe
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 250
 Batch = tuple[Tensor, Tensor]
 """Images (n, channels, height, width), float32 and normalised; labels (n,), int64."""
 
@@ -108,9 +108,7 @@ class ImagesInMemory:
 
     def _crop(self, chosen: Tensor, random: torch.Generator) -> Tensor:
         shape = (len(chosen), 1)
-        down, right = (
-            torch.randint(2 * self._pad + 1, shape, generator=random).to(self._device) for _ in range(2)
-        )
+        down, right = (torch.randint(2 * self._pad + 1, shape, generator=random).to(self._device) for _ in range(2))
         flips = torch.randint(2, shape, generator=random).to(self._device).bool()
         rows, columns = self._rows.expand(len(chosen), -1), self._rows.expand(len(chosen), -1)
         if "flip" in self.recipe.augment:

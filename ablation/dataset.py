@@ -30,7 +30,7 @@ class Facts:
     """A tree of `train/<class>/` and `val/<class>/` image files, decoded as they are read."""
 
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "folder": True}
+_IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "folder": True}
 KNOWN = {
     "fashion_mnist": Facts(1, 10, 28, 5_000, (0.2860,), (0.3530,)),
     "cifar10": Facts(3, 10, 32, 5_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

@@ -54,7 +54,9 @@ class Design:
             )
         for field, choices in (("form", FORMS), ("stem", STEMS), ("shortcut", SHORTCUTS)):
             if getattr(self, field) not in choices:
-                raise UserError(f"unknown {field} {getattr(self, field)!r}", remedy=f"Choose from: {', '.join(choices)}.")
+                raise UserError(
+                    f"unknown {field} {getattr(self, field)!r}", remedy=f"Choose from: {', '.join(choices)}."
+                )
         if self.stem == "small" and self.resolution % 2:
             raise UserError(f"the small stem folds 2x2 pixels: resolution must be even, got {self.resolution}")
 
@@ -101,7 +103,8 @@ class Design:
 
 def design_from_dict(fields: dict[str, Any]) -> Design:
     """The inverse of `Design.to_dict`."""
-    return Design(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Design(**plain)
 
 
 def _template(blocks: tuple[int, ...], **fields: Any) -> Design:
@@ -109,16 +112,14 @@ def _template(blocks: tuple[int, ...], **fields: Any) -> Design:
     return Design(blocks=blocks, cardinality=1, widths=widths, **fields)
 
 
-_CIFAR = {"outputs": (256, 512, 1024), "stem": "cifar", "classes": 10, "resolution": 32}
+_CIFAR: dict[str, Any] = {"outputs": (256, 512, 1024), "stem": "cifar", "classes": 10, "resolution": 32}
 TEMPLATES: dict[int, Design] = {
     50: _template((3, 4, 6, 3)),
     101: _template((3, 4, 23, 3)),
     152: _template((3, 8, 36, 3)),
     200: _template((3, 24, 36, 3)),
     29: _template((3, 3, 3), **_CIFAR),
-    11: _template(
-        (1, 1, 1), outputs=(32, 64, 128), stem="small", stem_width=16, classes=10, resolution=28, channels=1
-    ),
+    11: _template((1, 1, 1), outputs=(32, 64, 128), stem="small", stem_width=16, classes=10, resolution=28, channels=1),
 }
 """What a depth in a name stands for: the paper's ImageNet and CIFAR networks, and the demo's."""
 

@@ -16,6 +16,11 @@ class UserError(Exception):
         return f"{place}{self.message}" + (f"\n  {self.remedy}" if self.remedy else "")
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def did_you_mean(word: str, choices: list[str]) -> str:
     """A remedy that names the nearest choices, or all of them where none is near."""
     import difflib

@@ -66,7 +66,9 @@ class Execution:
 def choose_execution(precision: str, threads: int, gpus: int | None) -> Execution:
     """The execution that a sweep asks for. Raises UserError where it asks for a GPU and there is none."""
     if gpus and not torch.cuda.is_available():
-        raise UserError("the sweep asks for a GPU, and torch sees none here", remedy="Set resources.gpus=0 for the CPU.")
+        raise UserError(
+            "the sweep asks for a GPU, and torch sees none here", remedy="Set resources.gpus=0 for the CPU."
+        )
     return Execution("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu", precision, threads)
 
 

@@ -22,11 +22,9 @@ from ablation.recipe import Recipe
 from ablation.sources import data_root
 
 CROP_RATIO = 256 / 224
-"""Evaluation: the shorter side is resized to this times the resolution, then the centre is cropped (paper, section 4)."""
+"""Evaluation: the shorter side becomes this times the resolution, then the centre is cropped (paper, section 4)."""
 EIGENVALUES = torch.tensor([0.2175, 0.0188, 0.0045])
-EIGENVECTORS = torch.tensor(
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
-)
+EIGENVECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 """Principal components of ImageNet's colours, as in fb.resnet.torch."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
@@ -65,7 +63,7 @@ class ImageFolders:
     def evaluation(self) -> Iterator[Batch]:
         """Every evaluation image once, in the data set's order."""
         numbered = [(sample, at) for at, sample in enumerate(self.held_out)]
-        size = min(EVALUATION_BATCH, 250)
+        size = EVALUATION_BATCH
         steps = [numbered[at : at + size] for at in range(0, len(numbered), size)]
         return self._load(steps, _Evaluate(self.dataset))
 
@@ -183,7 +181,9 @@ def _classes(folder: Path, dataset: Dataset) -> dict[str, int]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if len(names) != dataset.classes:
         raise UserError(
-            f"{len(names)} classes, not {dataset.classes}", where=str(folder), remedy="Mend the folder or dataset.classes."
+            f"{len(names)} classes, not {dataset.classes}",
+            where=str(folder),
+            remedy="Mend the folder or dataset.classes.",
         )
     return {name: label for label, name in enumerate(names)}
 

@@ -41,13 +41,17 @@ def main(
     sweep: Annotated[Path, typer.Argument(help="The sweep file, such as sweeps/table3.yaml.")],
     on: Annotated[
         str | None,
-        typer.Option(help="slurm, local (workers on this machine) or here (in this process). By default: here inside "
-                     "a Slurm allocation, slurm where it answers within 2 s, else local."),
+        typer.Option(
+            help="slurm, local (workers on this machine) or here (in this process). By default: here inside "
+            "a Slurm allocation, slurm where it answers within 2 s, else local."
+        ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, as in the sweep file.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where data sets lie; else $ABLATION_DATA.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every run and the job script; start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show every run and the job script; start nothing.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="With local workers: do not wait.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -229,7 +233,9 @@ def slurm_executor(request: Request, folder: Path) -> SlurmExecutor:
         "additional_parameters": site.sbatch or None,
     }
     executor = SlurmExecutor(folder, max_num_timeout=10_000, python=site.python)
-    executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None or key == "wckey"})
+    executor.update_parameters(
+        **{key: value for key, value in parameters.items() if value is not None or key == "wckey"}
+    )
     return executor
 
 

@@ -97,4 +97,3 @@ def slurm_answers(seconds: float = 2.0) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return True
-

@@ -21,6 +21,11 @@ class BatchNorm(nn.BatchNorm2d):
     optimiser step, from the mean over all groups seen since the step before: call `commit` after the step.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.norm_batch: int | None = None

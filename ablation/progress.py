@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ STOP_SECONDS = 120.0
 
 
 def wait_for(jobs: Sequence[Job[Any]], sweep: Sweep, runs: Path, todo: Sequence[str]) -> None:
-    """Wait until every worker has left, showing progress; Ctrl-C stops them cleanly and goes on as KeyboardInterrupt."""
+    """Wait until every worker has left, showing progress; Ctrl-C stops them cleanly before it goes on."""
     try:
         with Watch(sweep, runs, todo) as watch:
             while not all(job.done() for job in jobs):
@@ -46,10 +47,8 @@ def stop(jobs: Sequence[Job[Any]]) -> None:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 class Watch:
@@ -126,7 +125,15 @@ def print_plan(rows: Sequence[dict[str, Any]], summary: str) -> None:
     for name in ("panel", "arm", "seed", "params", "macs", "state", "id"):
         table.add_column(name, justify="right" if name in ("seed", "params", "macs") else "left", no_wrap=True)
     for row in rows:
-        cells = (row["panel"], row["arm"], row["seed"], f"{row['params']:,}", f"{row['macs']:,}", row["state"], row["id"])
+        cells = (
+            row["panel"],
+            row["arm"],
+            row["seed"],
+            f"{row['params']:,}",
+            f"{row['macs']:,}",
+            row["state"],
+            row["id"],
+        )
         table.add_row(*map(str, cells))
     console = Console()
     Console(width=max(console.width, 160)).print(table)

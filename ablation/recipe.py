@@ -124,5 +124,5 @@ def recipe_fields(value: str | dict[str, Any]) -> dict[str, Any]:
     if base not in RECIPES:
         raise ValueError(f"unknown recipe {base!r}. {did_you_mean(str(base), list(RECIPES))}")
     if "schedule" in changes and changes["schedule"] != "steps":
-        changes.setdefault("milestones", ())
+        changes = {"milestones": (), **changes}
     return {"name": base, **RECIPES[base], **changes}

@@ -47,7 +47,7 @@ class Log:
     def append(self, kind: str, **fields: Any) -> Record:
         """Write one record, in one write; it is on disk when this returns."""
         record = {"kind": kind, "time": now(), **fields}
-        line = json.dumps(record, allow_nan=True) + "\n"
+        line = json.dumps(record, allow_nan=False) + "\n"
         written = os.write(self._file, line.encode())
         if written != len(line.encode()):
             raise OSError(28, "the disk is full: a record was written in part")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ablation.data import Pixels
-from ablation.errors import UserError
+from ablation.errors import UserError, first_line
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Debian's `dataset-fashion-mnist`: four gzipped IDX files."""
@@ -44,7 +44,7 @@ def read_small(name: str, data_dir: Path | None) -> tuple[Pixels, Pixels, str]:
         try:
             return *_torchvision(name, root, download=False), str(root)
         except (RuntimeError, OSError) as error:
-            tried.append(f"{root}: {str(error).splitlines()[0]}")
+            tried.append(f"{root}: {first_line(error)}")
     else:
         tried.append("no --data-dir and no $ABLATION_DATA")
     if name == "fashion_mnist" and (folder := _idx_folder(DEBIAN)):
@@ -53,7 +53,7 @@ def read_small(name: str, data_dir: Path | None) -> tuple[Pixels, Pixels, str]:
     try:
         return *_download(name), "torchvision's download"
     except (RuntimeError, OSError) as error:
-        tried.append(f"download: {str(error).splitlines()[0]}")
+        tried.append(f"download: {first_line(error)}")
     raise _not_found(name, tried)
 
 

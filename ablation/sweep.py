@@ -191,7 +191,9 @@ def _arm(
                 remedy=f"Let `plan --write` write the arms, or state {counted}.",
             )
     own = _recipe(content.recipe, file, (*key, "recipe")) if content.recipe else recipe
-    return Arm(content.name or design.name, design, own, price, dict(content.published))
+    return Arm(
+        content.name or design.name, design, own, price, {str(key): value for key, value in content.published.items()}
+    )
 
 
 def _design(value: str | dict[str, Any], base: Design) -> Design:
@@ -242,7 +244,7 @@ def _unique(values: Sequence[Any], what: str, file: YamlFile, key: Sequence[str 
 def _teach(error: ValidationError, file: YamlFile, base: tuple[str | int, ...] = ()) -> UserError:
     """What is wrong first, as a plain error with its place; a misspelt key explains a missing one."""
     first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    key = _existing((*base, *first["loc"]), file, keep_last=first["type"] in ("extra_forbidden", "missing"))
+    key = _existing((*base, *first["loc"]), file.data, keep_last=first["type"] in ("extra_forbidden", "missing"))
     where, value, name = file.where(key), first.get("input"), str(key[-1]) if key else "the file"
     if first["type"] == "extra_forbidden":
         where = file.where((*key, "key")) if (*key, "key") in file.places else where
@@ -257,11 +259,14 @@ def _teach(error: ValidationError, file: YamlFile, base: tuple[str | int, ...] =
     return UserError(f"{name}: {message[0].lower()}{message[1:]}{got}", where=where, remedy=remedy or None)
 
 
-def _existing(loc: Sequence[str | int], file: YamlFile, *, keep_last: bool) -> tuple[str | int, ...]:
+def _existing(loc: Sequence[str | int], data: Any, *, keep_last: bool) -> tuple[str | int, ...]:
     """pydantic's path less what it adds for the branches of a union, which stand nowhere in the file."""
     key: tuple[str | int, ...] = ()
     for index, part in enumerate(loc):
-        if (*key, part) in file.places or (keep_last and index == len(loc) - 1):
+        inside = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
+        if inside:
+            data = data[part]
+        if inside or (keep_last and index == len(loc) - 1):
             key = (*key, part)
     return key
 

@@ -86,7 +86,7 @@ class Training:
         freeze(paths, self.execution, self._data())
         network = initialise(Network(self.run.design), self.run.seed)
         network.set_norm_batch(self.recipe.norm_batch)
-        self.network = network.to(self.device, self.execution.dtype, memory_format=torch.channels_last)
+        self.network = network.to(self.device, self.execution.dtype).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.SGD(
             self.network.parameters(),
             lr=self.recipe.lr,
@@ -219,7 +219,10 @@ class Training:
         if len(right) != images_seen:
             raise RuntimeError(f"evaluated {len(right)} of {images_seen} images")
         return Evaluation(
-            loss / images_seen, _percent(images_seen - right.sum(), images_seen), _percent(images_seen - top5, images_seen), right
+            loss / images_seen,
+            _percent(images_seen - right.sum(), images_seen),
+            _percent(images_seen - top5, images_seen),
+            right,
         )
 
     def _record_epoch(self, evaluation: Evaluation) -> None:

@@ -105,6 +105,8 @@ def _try(paths: RunPaths, claim: Claim, settings: Settings, stop: Callable[[], s
         print(lost, file=sys.stderr)
     except UserError as error:
         _fail(paths, claim, str(error), report)
+    except OSError as error:
+        _fail(paths, claim, f"{error.strerror or error}: {error.filename or paths.folder}", report)
     except Exception as error:
         traceback.print_exc()
         _fail(paths, claim, f"{type(error).__name__}: {error}", report)

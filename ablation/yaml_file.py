@@ -60,31 +60,43 @@ def override_value(file: YamlFile, override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"--set {override!r}", remedy="Write --set key.path=value, such as --set seeds=1.")
-    keys: list[str | int] = [int(part) if part.isdigit() else part for part in path.split(".")]
-    _assign(file.data, keys, _parse(text), f"--set {path}")
-    file.places = {key: place for key, place in file.places.items() if list(key[: len(keys)]) != keys}
-    file.places[tuple(keys)] = f"--set {path}"
+    wanted: list[Any] = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for keys in _expand(file.data, wanted):
+        _assign(file.data, keys, _parse(text), f"--set {path}")
+        file.places = {key: place for key, place in file.places.items() if list(key[: len(keys)]) != keys}
+        file.places[tuple(keys)] = f"--set {path}"
 
 
-def _assign(data: Any, keys: Sequence[str | int], value: Any, where: str) -> None:
+def _expand(data: Any, keys: Sequence[Any]) -> list[list[Any]]:
+    """The paths that a path with `*` in it stands for."""
+    if "*" not in keys:
+        return [list(keys)]
+    at, here = keys.index("*"), data
+    for key in keys[:at]:
+        here = here.get(key) if isinstance(here, dict) else None
+    count = len(here) if isinstance(here, list) else 0
+    return [path for index in range(count) for path in _expand(data, [*keys[:at], index, *keys[at + 1 :]])]
+
+
+def _assign(data: Any, keys: Sequence[Any], value: Any, where: str) -> None:
     key, *rest = keys
-    if key == "*" and isinstance(data, list):
-        for index in range(len(data)):
-            _assign(data, [index, *rest], value, where)
-        return
-    if not (isinstance(data, dict) and isinstance(key, str)) and not (
-        isinstance(data, list) and isinstance(key, int) and key < len(data)
-    ):
+    if not _has_room(data, key):
         raise UserError(f"nothing there to set at {key!r}", where=where)
     if not rest:
         data[key] = value
         return
     short = {"recipe": "base", "dataset": "name"}  # a name where changes to it are wanted
-    if isinstance(data, dict) and isinstance(data.get(key), str) and key in short:
-        data[key] = {short[str(key)]: data[key]}
+    if key in short and isinstance(data.get(key), str):
+        data[key] = {short[key]: data[key]}
     if isinstance(data, dict):
         data.setdefault(key, {})
     _assign(data[key], rest, value, where)
+
+
+def _has_room(data: Any, key: Any) -> bool:
+    if isinstance(data, list):
+        return isinstance(key, int) and key < len(data)
+    return isinstance(data, dict) and isinstance(key, str)
 
 
 def _parse(text: str) -> Any:
@@ -100,13 +112,13 @@ def _place(path: Path, mark: yaml.Mark) -> str:
 
 def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, into: YamlFile) -> Any:
     into.places[key] = _place(into.path, node.start_mark)
-    if len(key) > 50:
-        raise UserError("nested too deeply", where=into.places[key])
+    if len(key) > 50 or len(into.places) > 100_000:
+        raise UserError("nested too deeply, or too large", where=into.places[key])
     if isinstance(node, yaml.MappingNode):
         return _mapping(loader, node, key, into)
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, item, (*key, index), into) for index, item in enumerate(node.value)]
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    return loader.construct_object(node)
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, key: Key, into: YamlFile) -> dict[str, Any]:

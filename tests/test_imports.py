@@ -23,7 +23,7 @@ class May(NamedTuple):
     heavy: str = "never"  # torch and what imports it: "top", "inside" functions, or "never"
 
 
-SPINE = "design cost budget recipe records run sweep"
+SPINE = "design cost budget dataset recipe records claim run sweep launches board"
 ABLATION = {
     "__init__": May(),
     "errors": May(),  # may be imported by all
@@ -34,30 +34,46 @@ ABLATION = {
     "solver": May("design cost budget"),
     "family": May("design cost budget solver"),
     "records": May(),
-    "recipe": May(heavy="inside"),
-    "run": May("design cost recipe records"),
-    "sweep": May("design cost budget solver family recipe records run"),
+    "yaml_file": May(),
+    "site": May("yaml_file"),
+    "dataset": May("design"),
+    "recipe": May(),
+    "claim": May("records"),
+    "run": May("design cost dataset recipe records claim"),
+    "sweep": May("design cost budget dataset recipe run yaml_file"),
+    "launches": May("claim run"),
+    "board": May("launches run sweep"),
     "network": May("design", heavy="top"),
-    "data": May("recipe", heavy="top"),
-    "train": May("design network data recipe records run", heavy="top"),
-    "worker": May("train run records", heavy="top"),
+    "data": May("dataset network recipe", "image_folder sources", heavy="top"),
+    "sources": May("data", heavy="top"),
+    "image_folder": May("data dataset network recipe sources", heavy="top"),
+    "execution": May("run", heavy="top"),
+    "checkpoint": May("run", heavy="top"),
+    "train": May("data execution network checkpoint records run", heavy="top"),
+    "worker": May("claim data execution records run train", heavy="top"),
+    "job": May("", "train worker"),
+    "progress": May("board records sweep"),
     "plan": May(
         "design cost budget solver family", "sweep network analysis.statistics analysis.figures", heavy="inside"
     ),
-    "launch": May(SPINE, "worker"),
+    "launch": May(f"{SPINE} site job", "worker progress"),
     "status": May(SPINE),
     "cancel": May(SPINE),
     "clean": May(SPINE),
     "doctor": May(SPINE, heavy="inside"),
 }
+DRAWN = "analysis.collect analysis.statistics analysis.published analysis.verdict"
 ANALYSIS = {
     "__init__": May(),
     "statistics": May(),
     "published": May(),
     "collect": May(SPINE),
-    "tables": May(f"{SPINE} analysis.statistics analysis.published"),
-    "figures": May(f"{SPINE} analysis.statistics analysis.published"),
-    "report": May(f"{SPINE} analysis.collect analysis.statistics analysis.tables analysis.figures analysis.published"),
+    "verdict": May(f"{SPINE} analysis.collect analysis.statistics"),
+    "tables": May(f"{SPINE} analysis.collect analysis.statistics analysis.published analysis.verdict"),
+    "figures": May(f"{SPINE} {DRAWN} analysis.tables"),
+    "document": May(f"{SPINE} {DRAWN} analysis.tables"),
+    "markdown": May(),
+    "report": May(f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.document analysis.markdown"),
 }
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()

@@ -1,0 +1,214 @@
+"""Images: sources, splits, and the streams that every arm of a panel shares."""
+
+import gzip
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ablation.data import open_images, order, split
+from ablation.dataset import Dataset
+from ablation.errors import UserError
+from ablation.recipe import Recipe, recipe_fields
+
+
+def recipe(**changes):
+    return Recipe.model_validate(recipe_fields({"base": "fashion", "batch": 32, "norm_batch": 32, **changes}))
+
+
+def dataset(name="fashion_mnist", **changes):
+    return Dataset.model_validate({"name": name, **changes})
+
+
+def first_batches(images, seed, epoch=0, first=0):
+    return [batch for batch, _ in zip(images.batches(seed, epoch, first), range(3), strict=False)]
+
+
+@pytest.fixture
+def images(small_fashion):
+    return open_images(dataset(), recipe(augment=("crop", "flip")), "cpu", small_fashion)
+
+
+def test_all_of_fashion_mnist_is_read(fashion):
+    images = open_images(dataset(), recipe(), "cpu", None)
+    assert (images.train_images, images.evaluation_images) == (60_000, 10_000)
+    labels = torch.cat([labels for _, labels in images.evaluation()])
+    assert torch.bincount(labels).tolist() == [1000] * 10
+
+
+def test_order_and_augmentation_depend_on_the_seed_and_the_epoch_alone(images, small_fashion):
+    again = open_images(dataset(), recipe(augment=("crop", "flip"), lr=0.9), "cpu", small_fashion)
+    for (x, y), (x2, y2) in zip(first_batches(images, 1), first_batches(again, 1), strict=True):
+        assert torch.equal(x, x2) and torch.equal(y, y2)
+    assert not torch.equal(first_batches(images, 1)[0][0], first_batches(images, 2)[0][0])
+    assert not torch.equal(first_batches(images, 1)[0][0], first_batches(images, 1, epoch=1)[0][0])
+
+
+def test_a_resumed_epoch_goes_on_with_the_same_batches(images):
+    assert torch.equal(first_batches(images, 0, first=2)[0][0], first_batches(images, 0)[2][0])
+
+
+def test_an_order_is_a_permutation():
+    assert order(100, 0, 0).sort().values.tolist() == list(range(100))
+    assert not torch.equal(order(100, 0, 0), order(100, 1, 0))
+
+
+def test_images_are_normalised_and_channels_last(images):
+    x, y = first_batches(images, 0)[0]
+    assert x.shape == (32, 1, 28, 28) and x.dtype == torch.float32 and y.dtype == torch.int64
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_evaluation_images_are_the_files_pixels(small_fashion):
+    images = open_images(dataset(), recipe(), "cpu", small_fashion)
+    raw = np.frombuffer((small_fashion / "t10k-images-idx3-ubyte").read_bytes(), np.uint8, offset=16)
+    x = torch.cat([x for x, _ in images.evaluation()])
+    assert torch.allclose((x * 0.3530 + 0.2860) * 255, torch.tensor(raw.copy()).view(-1, 1, 28, 28).float(), atol=1e-3)
+
+
+def test_crop_and_flip_move_pixels_and_nothing_else(small_fashion):
+    plain = open_images(dataset(), recipe(augment=()), "cpu", small_fashion)
+    flipped = open_images(dataset(), recipe(augment=("flip",)), "cpu", small_fashion)
+    (x, _), (f, _) = first_batches(plain, 0)[0], first_batches(flipped, 0)[0]
+    same, mirrored = (f == x).flatten(1).all(1), (f == x.flip(3)).flatten(1).all(1)
+    assert (same | mirrored).all() and same.any() and mirrored.any()
+    cropped = open_images(dataset(), recipe(augment=("crop",)), "cpu", small_fashion)
+    assert first_batches(cropped, 0)[0][0].shape == x.shape
+
+
+def test_validation_images_are_fixed_and_never_trained_on(small_fashion):
+    fit, held_out = split(640, dataset(validation=100))
+    assert (len(fit), len(held_out)) == (540, 100)
+    assert sorted([*fit.tolist(), *held_out.tolist()]) == list(range(640))
+    assert torch.equal(held_out, split(640, dataset(validation=100))[1])
+    images = open_images(dataset(validation=100, evaluate="validation"), recipe(), "cpu", small_fashion)
+    assert (images.train_images, images.evaluation_images) == (540, 100)
+
+
+def test_gzipped_files_are_the_same_data_set(small_fashion, tmp_path):
+    for path in small_fashion.iterdir():
+        (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    digests = [open_images(dataset(), recipe(), "cpu", root).digest for root in (small_fashion, tmp_path)]
+    assert digests[0] == digests[1]
+
+
+def test_a_missing_data_set_names_the_three_ways(tmp_path, monkeypatch):
+    monkeypatch.setattr("ablation.sources._download", lambda name: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(UserError) as error:
+        open_images(dataset("cifar10"), recipe(), "cpu", tmp_path)
+    for words in ("--data-dir", "ABLATION_DATA", "download", "no network", str(tmp_path)):
+        assert words in str(error.value)
+
+
+def test_damaged_files_are_named(small_fashion, tmp_path):
+    for path in small_fashion.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="train-images-idx3-ubyte: damaged data file"):
+        open_images(dataset(), recipe(), "cpu", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def cifar(tmp_path_factory):
+    """CIFAR-10 in torchvision's format, with its checksums: random pixels."""
+    import hashlib
+    import pickle
+
+    root = tmp_path_factory.mktemp("cifar")
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    sums = {}
+    for name in [*(f"data_batch_{index}" for index in range(1, 6)), "test_batch"]:
+        batch = {"data": random.integers(0, 256, (40, 3072), np.uint8), "labels": random.integers(0, 10, 40).tolist()}
+        (folder / name).write_bytes(pickle.dumps(batch))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [str(label) for label in range(10)]}))
+    sums["batches.meta"] = hashlib.md5((folder / "batches.meta").read_bytes()).hexdigest()
+    return root, sums
+
+
+def test_cifar_in_torchvisions_format(cifar, monkeypatch):
+    import torchvision.datasets
+
+    root, sums = cifar
+    kind = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(kind, "train_list", [[name, sums[name]] for name in sums if name.startswith("data")])
+    monkeypatch.setattr(kind, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums["batches.meta"]})
+    images = open_images(dataset("cifar10", validation=20), recipe(augment=("crop", "flip")), "cpu", root)
+    assert (images.train_images, images.evaluation_images) == (200, 40)
+    assert first_batches(images, 0)[0][0].shape == (32, 3, 32, 32)
+
+
+@pytest.fixture(scope="session")
+def tree(small_fashion, tmp_path_factory):
+    """An ImageFolder tree of JPEG files made from Fashion-MNIST: three classes, 40 px and more."""
+    root = tmp_path_factory.mktemp("trees")
+    raw = np.frombuffer((small_fashion / "train-images-idx3-ubyte").read_bytes(), np.uint8, offset=16).reshape(-1, 28, 28)
+    labels = np.frombuffer((small_fashion / "train-labels-idx1-ubyte").read_bytes(), np.uint8, offset=8)
+    for label in range(3):
+        for index, pixels in enumerate(raw[labels == label][:30]):
+            folder = root / "clothes" / ("train" if index < 20 else "val") / f"class{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).resize((48 + index, 40)).save(folder / f"{index}.jpg")
+    return root
+
+
+def folder(**changes):
+    fields = {"path": "clothes", "classes": 3, "resolution": 32, "validation": 9, **changes}
+    return dataset("folder", **fields)
+
+
+def folder_recipe(**changes):
+    return recipe(**{"batch": 16, "norm_batch": 16, "augment": ("resized-crop", "flip", "jitter", "lighting"), **changes})
+
+
+def test_a_tree_of_jpeg_files(tree):
+    images = open_images(folder(), folder_recipe(), "cpu", tree)
+    assert (images.train_images, images.evaluation_images) == (60, 30)
+    x, y = first_batches(images, 0)[0]
+    assert x.shape == (16, 3, 32, 32) and set(y.tolist()) <= {0, 1, 2}
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert torch.cat([labels for _, labels in images.evaluation()]).tolist() == [0] * 10 + [1] * 10 + [2] * 10
+
+
+def test_a_tree_has_the_same_streams_however_it_is_read(tree):
+    images = open_images(folder(), folder_recipe(), "cpu", tree)
+    again = open_images(folder(), folder_recipe(), "cpu", tree)
+    assert torch.equal(first_batches(images, 3)[0][0], first_batches(again, 3)[0][0])
+    assert torch.equal(first_batches(images, 3, first=1)[0][0], first_batches(images, 3)[1][0])
+    assert not torch.equal(first_batches(images, 3)[0][0], first_batches(images, 4)[0][0])
+
+
+def test_a_trees_validation_split(tree):
+    images = open_images(folder(evaluate="validation"), folder_recipe(), "cpu", tree)
+    assert (images.train_images, images.evaluation_images) == (51, 9)
+    assert not {path for path, _ in images.train} & {path for path, _ in images.held_out}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"classes": 4}, "3 classes, not 4"), ({"path": "hats"}, "no folder"), ({"validation": 60, "evaluate": "validation"}, "set aside")],
+)
+def test_a_tree_that_is_not_what_the_sweep_says(tree, change, message):
+    with pytest.raises(UserError, match=message):
+        open_images(folder(**change), folder_recipe(), "cpu", tree)
+
+
+def test_a_damaged_image_is_named(tree, tmp_path):
+    import shutil
+
+    shutil.copytree(tree / "clothes", tmp_path / "clothes")
+    (tmp_path / "clothes" / "val" / "class1" / "25.jpg").write_bytes(b"not a picture")
+    images = open_images(folder(), folder_recipe(), "cpu", tmp_path)
+    with pytest.raises(UserError, match="25.jpg"):
+        list(images.evaluation())
+
+
+def test_a_batch_larger_than_the_data_is_refused(small_fashion):
+    from ablation.data import steps_an_epoch
+
+    images = open_images(dataset(), recipe(batch=1024, norm_batch=1024), "cpu", small_fashion)
+    with pytest.raises(UserError, match="more than the 640 training images"):
+        steps_an_epoch(images, images.recipe)
