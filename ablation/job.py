@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
-"""glibc's allocator gives large batches' memory back at every step otherwise, which halves the speed on a CPU."""
-
 
 @dataclass(frozen=True)
 class WorkerJob:

@@ -15,7 +15,7 @@ import typer
 from ablation.board import Board, read_board
 from ablation.command import print_json, run
 from ablation.errors import UserError
-from ablation.job import ENVIRONMENT, WorkerJob
+from ablation.job import WorkerJob
 from ablation.launches import Launch, new_launch, slurm_answers
 from ablation.run import prepare
 from ablation.site import load_site
@@ -146,7 +146,6 @@ def start_local(request: Request, launch: Launch, todo: list[str], detach: bool)
 
     gpus = visible_gpus() if request.sweep.resources.gpus != 0 else []
     count = min(len(todo), request.sweep.resources.parallel, len(gpus) or local_workers(request.sweep))
-    os.environ.update(ENVIRONMENT)
     deaf = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         job = worker_job(request, launch, todo)
@@ -228,7 +227,7 @@ def slurm_executor(request: Request, folder: Path) -> SlurmExecutor:
         "partition": site.partition,
         "qos": site.qos,
         "constraint": site.constraint,
-        "setup": [*site.setup, *(f"export {key}={value}" for key, value in ENVIRONMENT.items())],
+        "setup": site.setup or None,
         "srun_args": [f"--cpus-per-task={cpus}"],
         "additional_parameters": site.sbatch or None,
     }

@@ -39,7 +39,9 @@ def test_a_data_set_s_own_base_changes_the_cost():
     assert parse_budget("resnet50", base).params == cost(base).params
 
 
-@pytest.mark.parametrize("text", ["resnet5O", "", "2*", "-1*resnet50", "resnext50_32x4", "two*resnet50", "2*2*resnet50"])
+@pytest.mark.parametrize(
+    "text", ["resnet5O", "", "2*", "-1*resnet50", "resnext50_32x4", "two*resnet50", "2*2*resnet50"]
+)
 def test_an_unknown_budget_is_a_plain_error(text):
     with pytest.raises(UserError, match="unknown budget"):
         parse_budget(text)

@@ -44,7 +44,10 @@ def test_a_process_number_used_again_is_not_taken_for_the_dead_one(tmp_path):
 
 
 def test_a_stopped_process_keeps_its_run(tmp_path):
-    code = f"from ablation.claim import take; from pathlib import Path; take(Path({str(tmp_path)!r})); print(flush=True); input()"
+    code = (
+        f"from ablation.claim import take; from pathlib import Path; take(Path({str(tmp_path)!r})); "
+        "print(flush=True); input()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdout.readline()
     os.kill(process.pid, signal.SIGSTOP)

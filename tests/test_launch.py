@@ -27,7 +27,15 @@ def command(small_sweep, small_fashion, tmp_path):
     (tmp_path / "site.yaml").write_text("{}\n")
 
     def command(name, *options, runs="runs", start=False, data=small_fashion):
-        arguments = [sys.executable, "-m", f"ablation.{name}", str(small_sweep), "--runs", str(tmp_path / runs), *options]
+        arguments = [
+            sys.executable,
+            "-m",
+            f"ablation.{name}",
+            str(small_sweep),
+            "--runs",
+            str(tmp_path / runs),
+            *options,
+        ]
         if name == "launch":
             arguments += ["--data-dir", str(data)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "env": environment}
@@ -53,7 +61,9 @@ def weights(paths):
 
 def same(one, two):
     first, second = weights(one), weights(two)
-    records = [[(r["epoch"], r["train_loss"], r["top1_error"]) for r in last_epochs(read_records(p.log))] for p in (one, two)]
+    records = [
+        [(r["epoch"], r["train_loss"], r["top1_error"]) for r in last_epochs(read_records(p.log))] for p in (one, two)
+    ]
     return all(torch.equal(first[key], second[key]) for key in first) and records[0] == records[1]
 
 
@@ -90,7 +100,9 @@ def test_killed_workers_and_a_killed_launch_are_gone_on_with(command, folders):
     options = ("--on", "here", "--set", "resources.checkpoint_minutes=0")
     for _ in range(3):
         launch = command("launch", *options, start=True)
-        wait_until(lambda launch=launch: any(paths.checkpoint.exists() for paths in folders()) or launch.poll() is not None)
+        wait_until(
+            lambda launch=launch: any(paths.checkpoint.exists() for paths in folders()) or launch.poll() is not None
+        )
         time.sleep(0.2)
         os.killpg(launch.pid, signal.SIGKILL)
         launch.communicate()
@@ -122,7 +134,12 @@ def test_two_launches_at_once_run_nothing_twice(command, folders):
 
 
 def test_a_failing_arm_does_not_sink_the_sweep(command):
-    diverging = ("--set", "panels.0.arms.1.recipe={base: fashion, batch: 32, norm_batch: 32, lr: 1.0e+30}", "--set", "seeds=1")
+    diverging = (
+        "--set",
+        "panels.0.arms.1.recipe={base: fashion, batch: 32, norm_batch: 32, lr: 1.0e+30}",
+        "--set",
+        "seeds=1",
+    )
     launch = command("launch", "--on", "here", *diverging)
     assert launch.returncode == 1
     assert "diverged" in launch.stdout and "Traceback" not in launch.stderr

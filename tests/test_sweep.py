@@ -36,7 +36,11 @@ def read(tmp_path):
 
 def test_runs_come_seed_by_seed(read):
     runs = read().runs()
-    assert [(run.seed, run.arm) for run in runs[:3]] == [(0, "resnet11_1x8d"), (0, "resnext11_2x5d"), (1, "resnet11_1x8d")]
+    assert [(run.seed, run.arm) for run in runs[:3]] == [
+        (0, "resnet11_1x8d"),
+        (0, "resnext11_2x5d"),
+        (1, "resnet11_1x8d"),
+    ]
     assert len({run.id for run in runs}) == 6
 
 
@@ -56,9 +60,15 @@ def test_published_numbers_are_kept(read):
 
 @pytest.mark.parametrize(
     ("override", "changes"),
-    [("panels.0.recipe.lr=0.1", True), ("precision=bf16", True), ("panels.*.dataset.evaluate=validation", True)]
-    + [("resources.threads=2", False), ("resources.job_hours=1.5", False), ("question=Why?", False)]
-    + [("panels.0.dataset.validation=77", False)],
+    [
+        ("panels.0.recipe.lr=0.1", True),
+        ("precision=bf16", True),
+        ("panels.*.dataset.evaluate=validation", True),
+        ("resources.threads=2", False),
+        ("resources.job_hours=1.5", False),
+        ("question=Why?", False),
+        ("panels.0.dataset.validation=77", False),
+    ],
 )
 def test_an_id_digests_what_decides_the_numbers_and_nothing_else(read, override, changes):
     assert (read(TEXT, override).runs()[0].id != read().runs()[0].id) == changes
@@ -84,7 +94,12 @@ def test_renaming_a_recipe_does_not_rename_its_runs(read):
         ("recipe: fashion", "recipe: {base: fashion, norm_batch: 50}", "6:13", "must be a multiple of norm_batch"),
         ("budget: fashion", "budget: resnet5", "4:13", "unknown budget 'resnet5'\n  Did you mean resnet50"),
         ("baseline: res", "baseline: rse", "7:15", "is not an arm\n  Did you mean resnet11_1x8d"),
-        ("dataset: fashion_mnist", "dataset: fashion_mnits", "5:14", "unknown data set 'fashion_mnits'\n  Did you mean"),
+        (
+            "dataset: fashion_mnist",
+            "dataset: fashion_mnits",
+            "5:14",
+            "unknown data set 'fashion_mnits'\n  Did you mean",
+        ),
         ("dataset: fashion_mnist", "dataset: {name: folder, path: ../x, classes: 2}", "5:14", "below the data root"),
         ("parallel: 2", "paralel: 2", "12:13", "unknown key 'paralel'\n  Did you mean parallel?"),
         ("- {design: resnet11", "- {desing: resnet11", "9:10", "unknown key 'desing'\n  Did you mean design?"),

@@ -122,12 +122,17 @@ def test_a_resume_says_so_and_goes_on_at_the_step(start):
 @pytest.mark.parametrize("form", ["a", "b"])
 def test_forms_start_as_the_same_function_and_train_alike(start, form):
     fields = "panels.0.arms.1.design={cardinality: 4, widths: [3, 6, 12], form: %s}"
-    (grouped, train), (parts, other) = start("c", "precision=fp64", index=1), start(form, "precision=fp64", fields % form, index=1)
+    (grouped, train), (parts, other) = (
+        start("c", "precision=fp64", index=1),
+        start(form, "precision=fp64", fields % form, index=1),
+    )
     train(), other()
     losses = [[record["train_loss"] for record in numbers(paths)[0]] for paths in (grouped, parts)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     weights = [torch.load(paths.weights, weights_only=True) for paths in (grouped, parts)]
-    assert {key: value.shape for key, value in weights[0].items()} == {key: value.shape for key, value in weights[1].items()}
+    assert {key: value.shape for key, value in weights[0].items()} == {
+        key: value.shape for key, value in weights[1].items()
+    }
 
 
 def test_a_diverged_run_says_so(start):
