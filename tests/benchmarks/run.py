@@ -1,0 +1,80 @@
+"""Command: measure speeds on this machine, ours and another way in turn (`make bench`)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib import import_module
+from pathlib import Path
+
+import machine
+from measure import line
+from table import Results, page, write_csv
+
+from ablation.run import provenance
+
+BENCHMARKS = ("counting", "training", "planning")
+REPORTS = Path(__file__).parents[2] / "reports" / "benchmarks"
+
+
+def main() -> None:
+    """Run benchmarks; a whole run writes its figures."""
+    options = parse()
+    origin, before, start = provenance(), machine.load(), time.monotonic()
+    about = {"date": origin["created"][:10], "commit": _commit(origin), **machine.describe()}
+    print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
+    results = {name: measure(name, options.quick) for name in options.names or BENCHMARKS}
+    about["whole run"] = f"{time.monotonic() - start:.0f} s; load before it {before:.2f} (1-minute average)"
+    print(f"whole run: {about['whole run']}")
+    if options.quick or options.names:
+        print("nothing written: that takes a whole run, neither --quick nor in part")
+    else:
+        write(results, about, _notes(before))
+
+
+def parse() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Example: python tests/benchmarks/run.py --quick")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"benchmarks ({', '.join(BENCHMARKS)}); all by default"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few steps of each, to see that it works")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; choose from: {', '.join(BENCHMARKS)}")
+    return options
+
+
+def measure(name: str, quick: bool) -> list:
+    """One benchmark's comparisons, printed."""
+    comparisons = import_module(name).compare(quick)
+    print(*map(line, comparisons), sep="\n", flush=True)
+    return comparisons
+
+
+def write(results: Results, about: dict[str, str], notes: list[str]) -> None:
+    """CSV files and the page."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    for name, comparisons in results.items():
+        write_csv(REPORTS / f"{name}.csv", comparisons)
+    (REPORTS / "README.md").write_text(page(results, about, notes))
+    print(f"written: {', '.join(f'reports/benchmarks/{name}.csv' for name in results)}, reports/benchmarks/README.md")
+
+
+def _commit(origin: dict) -> str:
+    if origin["commit"] is None:
+        return "unknown"
+    return origin["commit"][:10] + (" with changes" if origin["dirty"] else "")
+
+
+def _notes(before: float) -> list[str]:
+    notes = []
+    if before > machine.IDLE:
+        notes.append(f"the machine was busy with something else: load {before:.2f} before the run")
+    if machine.cores() < 2:
+        notes.append("one core only: the rows on two cores mean nothing here")
+    return notes
+
+
+if __name__ == "__main__":
+    main()
