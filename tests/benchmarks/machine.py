@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 IDLE = 0.5
+OTHERS = 0.05
+"""Cores that other processes may keep busy before the figures carry a note."""
 LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "typer", "pydantic")
 
 
@@ -30,3 +33,12 @@ def cores() -> int:
 def load() -> float:
     """Processes that wanted a core over the last minute, on average."""
     return os.getloadavg()[0]
+
+
+def others_seconds() -> float | None:
+    """Core seconds since boot that are not of this process and its finished children; None where no /proc tells."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+    user, nice, system, _, _, irq, softirq, *_ = map(int, stat.read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])

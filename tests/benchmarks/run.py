@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import machine
-from measure import line
+from measure import Comparison, line
 from table import Results, page, write_csv
 
 from ablation.run import provenance
@@ -23,13 +23,14 @@ def main() -> None:
     origin, before, start = provenance(), machine.load(), time.monotonic()
     about = {"date": origin["created"][:10], "commit": _commit(origin), **machine.describe()}
     print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
-    results = {name: measure(name, options.quick) for name in options.names or BENCHMARKS}
+    notes = _notes(before)
+    results = {name: measure(name, options.quick, notes) for name in options.names or BENCHMARKS}
     about["whole run"] = f"{time.monotonic() - start:.0f} s; load before it {before:.2f} (1-minute average)"
-    print(f"whole run: {about['whole run']}")
+    print(f"whole run: {about['whole run']}", *notes, sep="\n")
     if options.quick or options.names:
         print("nothing written: that takes a whole run, neither --quick nor in part")
     else:
-        write(results, about, _notes(before))
+        write(results, about, notes)
 
 
 def parse() -> argparse.Namespace:
@@ -45,10 +46,16 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def measure(name: str, quick: bool) -> list:
-    """One benchmark's comparisons, printed."""
+def measure(name: str, quick: bool, notes: list[str]) -> list[Comparison]:
+    """One benchmark's comparisons, printed; a note where other processes took part of the machine meanwhile."""
+    start, others = time.monotonic(), machine.others_seconds()
     comparisons = import_module(name).compare(quick)
     print(*map(line, comparisons), sep="\n", flush=True)
+    if others is not None:
+        busy = (machine.others_seconds() - others) / (time.monotonic() - start)
+        print(f"({name}: other processes kept {busy:.2f} cores busy)")
+        if busy > machine.OTHERS:
+            notes.append(f"{name}: other processes kept {busy:.2f} cores busy meanwhile")
     return comparisons
 
 
