@@ -22,7 +22,7 @@ from ablation.site import load_site
 from ablation.sweep import Sweep, load_sweep
 
 if TYPE_CHECKING:
-    from submitit import LocalExecutor, SlurmExecutor
+    from submitit import Job, LocalExecutor, SlurmExecutor
 
 PLACES = ("slurm", "local", "here")
 
@@ -68,20 +68,26 @@ def main(
     board = read_board(request.sweep, request.runs)
     if dry_run:
         return show_plan(request, board, as_json=json)
-    todo = board.ids("missing", "failed")
-    if not todo:
-        return report(board, as_json=json)
+    todo, others = board.ids("missing", "failed"), board.ids("running", "waiting")
+    jobs = start(request, todo) if todo else []
+    waited_for = todo if request.on == "here" else []
+    if request.on == "local" and not detach and todo + others:
+        from ablation.progress import wait_for
+
+        waited_for = todo + others
+        wait_for(jobs, request.sweep, request.runs, waited_for)
+    return report(read_board(request.sweep, request.runs), as_json=json, waited_for=waited_for)
+
+
+def start(request: Request, todo: list[str]) -> list[Job[Any]]:
+    """Start workers for some runs; the local jobs that can be waited for."""
     if request.on != "slurm":
         check_here(request)
     for item in request.sweep.runs():
         if item.id in todo:
             prepare(item, request.sweep.paths(request.runs, item))
     launch = new_launch(request.runs, request.sweep.name)
-    start = {"here": start_here, "local": start_local, "slurm": start_slurm}[request.on]
-    start(request, launch, todo, detach)
-    board = read_board(request.sweep, request.runs)
-    waits = request.on != "slurm" and not detach
-    return report(board, as_json=json, waited_for=todo if waits else ())
+    return {"here": start_here, "local": start_local, "slurm": start_slurm}[request.on](request, launch, todo)
 
 
 def place(on: str | None) -> str:
@@ -95,7 +101,7 @@ def place(on: str | None) -> str:
     return on
 
 
-def report(board: Board, *, as_json: bool, waited_for: list[str] | tuple[str, ...] = ()) -> int:
+def report(board: Board, *, as_json: bool, waited_for: list[str]) -> int:
     """Say where the sweep stands; 1 where a run that was waited for is not done."""
     from ablation.board import remarks
 
@@ -131,36 +137,35 @@ def worker_job(request: Request, launch: Launch, todo: list[str]) -> WorkerJob:
     )
 
 
-def start_here(request: Request, launch: Launch, todo: list[str], detach: bool) -> None:
+def start_here(request: Request, launch: Launch, todo: list[str]) -> list[Job[Any]]:
     """Work in this process."""
     launch.record("here", todo, [])
     worker_job(request, launch, todo)()
+    return []
 
 
-def start_local(request: Request, launch: Launch, todo: list[str], detach: bool) -> None:
-    """Start as many workers as the cores or the GPUs carry, through submitit's local executor; wait for them.
+def start_local(request: Request, launch: Launch, todo: list[str]) -> list[Job[Any]]:
+    """Start as many workers as the cores or the GPUs carry, through submitit's local executor.
 
-    The workers are started deaf to Ctrl-C, which a terminal sends to them too: they are told to stop by SIGTERM.
+    They are started deaf to Ctrl-C, which a terminal sends to them too, and to a terminal's end: a launch that waits
+    tells them to stop by SIGTERM.
     """
-    from ablation.progress import wait_for
-
     gpus = visible_gpus() if request.sweep.resources.gpus != 0 else []
     count = min(len(todo), request.sweep.resources.parallel, len(gpus) or local_workers(request.sweep))
     deaf = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         job = worker_job(request, launch, todo)
-        jobs = [local_executor(request, launch, gpus[index : index + 1]).submit(job) for index in range(count)]
+        jobs = [local_executor(launch, gpus[index : index + 1]).submit(job) for index in range(count)]
     finally:
         for number, handler in deaf.items():
             signal.signal(number, handler)
     launch.record("local", todo, [job.job_id for job in jobs])
-    if detach:
-        typer.echo(f"{count} workers started; follow them with: python -m ablation.status {request.sweep.path} --watch")
-        return
-    wait_for(jobs, request.sweep, request.runs, todo)
+    workers = "worker" if count == 1 else "workers"
+    typer.echo(f"{count} {workers} started; follow: python -m ablation.status {request.sweep.path} --watch", err=True)
+    return jobs
 
 
-def local_executor(request: Request, launch: Launch, gpus: list[int]) -> LocalExecutor:
+def local_executor(launch: Launch, gpus: list[int]) -> LocalExecutor:
     """submitit's executor for one worker on this machine."""
     from submitit import LocalExecutor
 
@@ -189,7 +194,7 @@ def visible_gpus() -> list[int]:
     return list(range(sum(line.startswith("GPU ") for line in answer.stdout.splitlines())))
 
 
-def start_slurm(request: Request, launch: Launch, todo: list[str], detach: bool) -> None:
+def start_slurm(request: Request, launch: Launch, todo: list[str]) -> list[Job[Any]]:
     """Submit an array of workers and return."""
     from submitit.core.utils import FailedJobError
 
@@ -201,7 +206,8 @@ def start_slurm(request: Request, launch: Launch, todo: list[str], detach: bool)
         shutil.rmtree(launch.folder, ignore_errors=True)
         raise UserError(f"Slurm refused the submission: {error}", remedy="See the job script: --dry-run.") from None
     launch.record("slurm", todo, [job.job_id for job in jobs])
-    typer.echo(f"{count} workers submitted as Slurm job {jobs[0].job_id.partition('_')[0]}")
+    typer.echo(f"{count} workers submitted as Slurm job {jobs[0].job_id.partition('_')[0]}", err=True)
+    return []
 
 
 def slurm_executor(request: Request, folder: Path) -> SlurmExecutor:

@@ -20,25 +20,31 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 120.0
-"""Workers that have not saved and left by then are killed; they go on from an earlier checkpoint."""
+"""Workers that have not saved and left by then are no longer waited for."""
 
 
 def wait_for(jobs: Sequence[Job[Any]], sweep: Sweep, runs: Path, todo: Sequence[str]) -> None:
-    """Wait until every worker has left, showing progress; Ctrl-C stops them cleanly before it goes on."""
+    """Wait until every worker has left, other launches' too, showing progress.
+
+    Ctrl-C and SIGTERM stop the workers in `jobs` cleanly and go on as KeyboardInterrupt.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Watch(sweep, runs, todo) as watch:
-            while not all(job.done() for job in jobs):
-                watch.look()
+            while watch.look().ids("running", "waiting") or not all(job.done() for job in jobs):
                 time.sleep(LOOK_SECONDS)
             watch.look()
     except KeyboardInterrupt:
         stop(jobs)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def stop(jobs: Sequence[Job[Any]]) -> None:
     """Tell local workers to save and leave, and wait for that."""
-    print("\nstopping: workers save their runs and leave; launch again to go on", file=sys.stderr)
+    words = "workers save their runs and leave" if jobs else "the workers are another launch's, and go on"
+    print(f"\nstopping: {words}; launch again to go on", file=sys.stderr)
     for job in jobs:
         _signal(int(job.job_id), signal.SIGTERM)
     end = time.monotonic() + STOP_SECONDS
@@ -62,10 +68,11 @@ class Watch:
         self.bar: Any = None
 
     def __enter__(self) -> Watch:
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = ("{task.description}", BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
-        self.bar = Progress(*columns, disable=not sys.stdout.isatty())
+        self.bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
         board = read_board(self.sweep, self.runs)
         self.before = self._epochs(board)
         total = sum(row.epochs for row in self._rows(board))
@@ -82,8 +89,8 @@ class Watch:
     def _epochs(self, board: Board) -> int:
         return sum(row.epoch for row in self._rows(board))
 
-    def look(self) -> None:
-        """Show what has changed since the last look."""
+    def look(self) -> Board:
+        """Show what has changed since the last look; the board."""
         board = read_board(self.sweep, self.runs)
         rows, done = self._rows(board), self._epochs(board)
         left = self._left(done, sum(row.epochs for row in rows))
@@ -100,6 +107,7 @@ class Watch:
                 )
             if row.state == "running":
                 self._warn(row.id)
+        return board
 
     def _left(self, done: int, total: int) -> str:
         fresh = done - self.before

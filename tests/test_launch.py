@@ -89,7 +89,7 @@ def test_local_workers_give_the_numbers_of_this_process(command, folders):
     assert command("launch", "--on", "here", "--set", "seeds=1", runs="here").returncode == 0
     local = command("launch", "--on", "local", runs="local")
     assert local.returncode == 0, local.stderr
-    assert "4/4" in local.stdout
+    assert "4/4" in local.stderr and "small: 4 done" in local.stdout
     assert all(same(*pair) for pair in zip(folders("here", "seeds=1"), folders("local"), strict=False))
     workers = {attempts(paths.attempts)[0].fields["worker"] for paths in folders("local")}
     assert len(workers) == min(2, len(os.sched_getaffinity(0)))
@@ -190,3 +190,20 @@ def test_the_dry_run_of_table_3_lists_the_papers_costs():
 def test_a_place_that_is_not_there(command, on, monkeypatch):
     launch = command("launch", "--on", on)
     assert launch.returncode == 2 and launch.stderr.startswith("error: ")
+
+
+def test_a_launch_waits_for_the_workers_of_a_killed_one(command, folders):
+    first = command("launch", "--on", "local", "--set", "panels.0.recipe.epochs=20", start=True)
+    running = folders("runs", "panels.0.recipe.epochs=20")
+    wait_until(lambda: any(paths.log.exists() for paths in running))
+    os.kill(first.pid, signal.SIGKILL)  # its workers live on
+    second = command("launch", "--on", "local", "--set", "panels.0.recipe.epochs=20")
+    first.communicate()
+    assert second.returncode == 0, second.stderr
+    assert "started" not in second.stderr and "small: 4 done" in second.stdout
+    assert all(len(attempts(paths.attempts)) == 1 for paths in running)
+
+
+def test_what_is_printed_for_machines_is_json_alone(command):
+    launched = command("launch", "--on", "local", "--set", "seeds=1", "--json")
+    assert json.loads(launched.stdout)["states"] == {"done": 2}

@@ -40,9 +40,9 @@ def test_the_demo_sweep_is_submitted_and_finished(small_fashion, tmp_path):
     options = ("--runs", str(runs), "--data-dir", str(small_fashion), "--on", "slurm")
     first = command("launch", *options)
     assert first.returncode == 0, first.stderr
-    assert "4 workers submitted as Slurm job" in first.stdout
+    assert "4 workers submitted as Slurm job" in first.stderr
     second = command("launch", *options)
-    assert second.returncode == 0 and "submitted" not in second.stdout, "launching twice must start nothing twice"
+    assert second.returncode == 0 and "submitted" not in second.stderr, "launching twice must start nothing twice"
     final = wait_for(runs)
     assert final["states"] == {"done": 5}, final
     sweep = load_sweep(ROOT / "sweeps" / "fashion_mnist.yaml", SHORT)
