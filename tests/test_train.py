@@ -121,10 +121,11 @@ def test_a_resume_says_so_and_goes_on_at_the_step(start):
 
 @pytest.mark.parametrize("form", ["a", "b"])
 def test_forms_start_as_the_same_function_and_train_alike(start, form):
+    gentle = ("precision=fp64", "panels.0.recipe.lr=0.05")  # a high rate amplifies rounding without end
     fields = "panels.0.arms.1.design={cardinality: 4, widths: [3, 6, 12], form: %s}"
     (grouped, train), (parts, other) = (
-        start("c", "precision=fp64", index=1),
-        start(form, "precision=fp64", fields % form, index=1),
+        start("c", *gentle, index=1),
+        start(form, *gentle, fields % form, index=1),
     )
     train(), other()
     losses = [[record["train_loss"] for record in numbers(paths)[0]] for paths in (grouped, parts)]
