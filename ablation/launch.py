@@ -83,10 +83,14 @@ def start(request: Request, todo: list[str]) -> list[Job[Any]]:
     """Start workers for some runs; the local jobs that can be waited for."""
     if request.on != "slurm":
         check_here(request)
-    for item in request.sweep.runs():
-        if item.id in todo:
-            prepare(item, request.sweep.paths(request.runs, item))
-    launch = new_launch(request.runs, request.sweep.name)
+    try:
+        for item in request.sweep.runs():
+            if item.id in todo:
+                prepare(item, request.sweep.paths(request.runs, item))
+        launch = new_launch(request.runs, request.sweep.name)
+    except OSError as error:
+        what = f"can't write run folders: {error.strerror or error}"
+        raise UserError(what, where=str(request.runs), remedy="Mend that, or name another place: --runs.") from None
     return {"here": start_here, "local": start_local, "slurm": start_slurm}[request.on](request, launch, todo)
 
 

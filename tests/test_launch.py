@@ -207,3 +207,10 @@ def test_a_launch_waits_for_the_workers_of_a_killed_one(command, folders):
 def test_what_is_printed_for_machines_is_json_alone(command):
     launched = command("launch", "--on", "local", "--set", "seeds=1", "--json")
     assert json.loads(launched.stdout)["states"] == {"done": 2}
+
+
+def test_a_place_that_can_not_be_written_is_said(command, tmp_path):
+    (tmp_path / "file").touch()
+    launch = command("launch", "--on", "local", runs="file/runs")
+    assert launch.returncode == 2 and "can't write run folders: Not a directory" in launch.stderr
+    assert "Traceback" not in launch.stderr
