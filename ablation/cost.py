@@ -27,6 +27,11 @@ class Cost:
     block_params: Any
     """C(out·d + 9d² + d·out): convolution weights of a first-stage block with `out` channels in and out (Table 2)."""
 
+    @property
+    def memory(self) -> Any:
+        """Bytes of a training step of `BATCH` images (see `memory`)."""
+        return memory(self.params, self.activations)
+
 
 class _Count(NamedTuple):
     params: Any
@@ -92,4 +97,44 @@ def cost(
         macs=macs + classifier,
         activations=activations + design.classes,
         block_params=paths * widths[0] * (2 * design.outputs[0] + 9 * widths[0]),
+    )
+
+
+KEPT = 2
+"""Copies of an activation that training keeps: a convolution's output for its batch norm, and that one's for the next
+convolution. Autograd kept 1.99 to 2.01 for ResNet-50 and ResNeXt-50, 1.73 to 1.84 for the CIFAR and the demo's nets."""
+
+
+BATCH = 32
+"""Images of a step where memory is counted: what each GPU of the paper held."""
+
+
+def memory(params: Any, activations: Any, batch: int = BATCH, number: int = 4) -> Any:
+    """Bytes of a training step: weights, gradients, SGD's momentum, and what autograd keeps of `batch` images.
+
+    `number` is the bytes of one number (4: fp32). Not counted: images, workspaces, the running statistics.
+    """
+    return number * (3 * params + KEPT * batch * activations)
+
+
+def basic_cost(blocks: Sequence[int], resolution: int = 224, classes: int = 1000, channels: int = 3) -> Cost:
+    """ResNet-18's and 34's cost: blocks of two 3x3 convolutions of 64, 128, 256, 512 channels (He et al. 2016).
+
+    `block_params` is None: paths of such a block are no narrower block (paper, section 3.3).
+    """
+    side = (resolution - 1) // 2 + 1
+    convs = [(49 * channels, 64, side, 1)]
+    side, inputs = (side - 1) // 2 + 1, 64
+    for stage, count in enumerate(blocks):
+        outputs, stride = 64 << stage, 2 if stage else 1
+        side = (side - 1) // stride + 1
+        convs += [(9 * inputs, outputs, side, 1), (9 * outputs, outputs, side, 2 * count - 1)]
+        convs += [(inputs, outputs, side, 1)] if stage else []
+        inputs = outputs
+    classifier = inputs * classes
+    return Cost(
+        params=sum(n * width * (fan + 2) for fan, width, _, n in convs) + classifier + classes,
+        macs=sum(n * width * fan * map_side**2 for fan, width, map_side, n in convs) + classifier,
+        activations=sum(n * width * map_side**2 for _, width, map_side, n in convs) + classes,
+        block_params=None,
     )

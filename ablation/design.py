@@ -90,6 +90,9 @@ class Design:
         """`resnext50_32x4d`, and what differs from the paper's defaults after it."""
         stem = f"{'resnet' if self.cardinality == 1 else 'resnext'}{self.depth}_{self.shape}"
         form = f"_form-{self.form}" if self.form != "c" else ""
+        usual = TEMPLATES.get(self.depth)
+        if usual is None or usual.blocks != self.blocks:  # of some depth, but none of the paper's networks
+            form = f"_blocks-{'-'.join(map(str, self.blocks))}{form}"
         return stem + form + (f"_shortcut-{self.shortcut}" if self.shortcut != "projection" else "")
 
     def with_width(self, width: int) -> Design:

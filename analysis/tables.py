@@ -66,15 +66,25 @@ def ladder_frame(panel: Panel) -> pd.DataFrame:
 
 def _ladder_row(panel: str, budget: Budget, arm: Any) -> Row:
     design, price = arm.design, arm.cost
-    block = price.block_params / budget.block_params - 1 if budget.block_params else None
+    block = _error(price.block_params, budget.block_params)
     return {
         **{"panel": panel, "arm": arm.name, "design": design.name, "cardinality": design.cardinality},
         **{"width": design.width, "group_width": _widths(design.group_widths)},
         **{"block_params": price.block_params, "block_error": block},
-        **{"params": price.params, "params_error": price.params / budget.params - 1},
-        **{"macs": price.macs, "macs_error": price.macs / budget.macs - 1},
-        **{"activations": price.activations, "activations_error": price.activations / budget.activations - 1},
+        **{"params": price.params, "params_error": _error(price.params, budget.params)},
+        **{"macs": price.macs, "macs_error": _error(price.macs, budget.macs)},
+        **{"activations": price.activations, "activations_error": _error(price.activations, budget.activations)},
     }
+
+
+def _error(value: int, target: int | None) -> float | None:
+    return value / target - 1 if target else None
+
+
+def stated(budget: Budget) -> str:
+    """What the budget states, in words: `33,930 parameters, 1,210,880 MACs`."""
+    words = {"parameters": budget.params, "MACs": budget.macs, "activations": budget.activations}
+    return ", ".join(f"{value:,} {word}" for word, value in words.items() if value)
 
 
 def _widths(widths: tuple[int, ...]) -> str:
@@ -93,8 +103,7 @@ def ladder_table(panel: Panel) -> Table:
         columns += [Column(title, number(key)), Column("Δ", number(f"{error}_error", "+z.1%"))]
     budget = panel.budget
     return Table(
-        f"Every arm's cost, and its distance Δ from the budget {budget.name} "
-        f"({budget.params:,} parameters, {budget.macs:,} MACs, {budget.activations:,} activations).",
+        f"Every arm's cost, and its distance Δ from the budget {budget.name} ({stated(budget)}).",
         ladder_frame(panel),
         columns,
         "d: width of a path in the first stage (it doubles from stage to stage), or in each stage. Block params: "

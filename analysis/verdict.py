@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ablation.budget import Budget
 from ablation.sweep import Panel, Sweep
 from analysis.collect import PENDING, Study
 from analysis.statistics import Comparison, Contrast, compare
@@ -62,9 +63,15 @@ def scope(sweep: Sweep, finding: Finding) -> str:
     images = f" over {finding.images:,} images" if finding.images else ""
     return (
         f"{dataset_label(panel)}, {panel.dataset.evaluate} {METRICS[sweep.evidence.metric]}{images}, "
-        f"budget {budget.name} ({budget.params:,} parameters, {short(budget.macs)} MACs), "
+        f"budget {budget.name}{_stated(budget)}, "
         f"{epochs} {'epoch' if epochs == '1' else 'epochs'}, {_seeds(sweep, finding)}"
     )
+
+
+def _stated(budget: Budget) -> str:
+    parts = [f"{budget.params:,} parameters"] if budget.params else []
+    parts += [f"{short(budget.macs)} MACs"] if budget.macs else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def dataset_label(panel: Panel) -> str:

@@ -13,7 +13,7 @@ import yaml
 from ablation import command
 from ablation.design import design_from_name
 from ablation.plan import verify as counting
-from ablation.plan.__main__ import main
+from ablation.plan.__main__ import SEVERAL, main
 from ablation.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,7 @@ def plan(monkeypatch, capsys):
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            command.run(main, several=("--cardinality",))
+            command.run(main, several=SEVERAL)
         said = capsys.readouterr()
         return int(stop.value.code or 0), said.out, said.err
 

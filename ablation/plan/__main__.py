@@ -3,66 +3,73 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ablation.budget import Budget, parse_budget
+from ablation.budget import Budget, budget_design, parse_budget
 from ablation.command import print_json, run
 from ablation.errors import UserError
+from ablation.plan import options
+from ablation.plan.proof import add_proof, draw, notes, show_proof
 from ablation.plan.table import contract, explain, show
-from ablation.solver import TOLERANCE, Rule, Solution, follow, parse_share
+from ablation.solver import TOLERANCE, Rule, Solution, check_axes, follow, parse_share, points, rule_for
 
-CARDINALITIES = (1, 2, 4, 8, 16, 32)
 SMALL_CARDINALITIES, SMALL_TIGHT = (1, 2, 3, 4, 6), 0.05
 """For the small stem: its widths round so badly that only free stage widths give a ladder of five."""
+SEVERAL = ("--cardinality", "--axis", "--width", "--scale")
+DEFAULT = frozenset({"cardinality"})
 
 
 def main(
-    budget: Annotated[
-        str, typer.Option(help="A budget's or a design's name, or a multiple: 2*resnet101.")
-    ] = "resnet50",
-    cardinality: Annotated[
-        list[int] | None, typer.Option(help="C, one or more values.  [default: 1 2 4 8 16 32]", show_default=False)
-    ] = None,
-    match: Annotated[
-        str | None, typer.Option(help="block (the paper's; default), params, macs, or both.", show_default=False)
-    ] = None,
-    tolerance: Annotated[
-        str | None, typer.Option(help="How far the match may miss: 5% or 0.05.  [default: 5%]", show_default=False)
-    ] = None,
-    tight: Annotated[
-        str | None,
-        typer.Option(help="Free the stage widths: the least-bent within this on params and MACs at once, e.g. 1%."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")] = False,
-    write: Annotated[Path | None, typer.Option(help="Write the rows as a panel's arms into this sweep file.")] = None,
-    panel: Annotated[
-        str | None, typer.Option(help="The panel to write; by default the one of this budget.", show_default=False)
-    ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Build every network and count again, with torch and with fvcore.")
-    ] = False,
+    budget: options.BudgetName = "resnet50",
+    axis: options.Axis = None,
+    cardinality: options.Cardinality = None,
+    width: options.Width = None,
+    scale: options.Scale = None,
+    base: options.Base = None,
+    resolution: options.Resolution = None,
+    classes: options.Classes = None,
+    match: options.Match = None,
+    tolerance: options.Tolerance = None,
+    tight: options.Tight = None,
+    multiple: options.Multiple = 1,
+    batch: options.Batch = 32,
+    as_json: options.AsJson = False,
+    proof: options.ShowProof = False,
+    figure: options.FigureFile = None,
+    write: options.Write = None,
+    panel: options.PanelName = None,
+    verify: options.Verify = False,
 ) -> int | None:
-    """Designs that meet one budget and differ in cardinality, with every residual: Table 2 for any budget.
+    """Designs that meet one budget and differ along an axis, with every residual: Table 2 for any budget.
 
     \b
     Example:
       python -m ablation.plan --budget resnet50 --cardinality 1 2 4 8 32
       python -m ablation.plan --budget resnet50 --cardinality 16 32 --tight 1%
+      python -m ablation.plan --budget 2*resnet101 --axis depth
+      python -m ablation.plan --budget 2*resnet101 --axis groups --width 4 64
       python -m ablation.plan --budget fashion --write sweeps/mine.yaml
     """
     if panel is not None and write is None:
         raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
-    goal = _goal(budget, write, panel)
-    rule = _rule(goal, match, tolerance, tight)
-    rows = [follow(rule, goal, paths) for paths in cardinality or _cardinalities(goal)]
+    axes = check_axes(axis or ["cardinality"])
+    goal = _goal(f"{budget},base={base}" if base else budget, write, panel, resolution, classes)
+    rule = _rule(goal, axes, match, tolerance, tight, multiple, batch)
+    if axes == DEFAULT and not cardinality and goal.base.stem == "small":
+        cardinality = list(SMALL_CARDINALITIES)
+    rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, width, scale)]
     if as_json:
-        print_json(contract(goal, rule, rows))
+        answer = contract(goal, rule, rows)
+        print_json(add_proof(answer, rule, rows, axes) if proof or axes != DEFAULT else answer)
     else:
         show(goal, rule, rows)
-        print(explain(goal, rule, rows))
+        print(explain(goal, rule, rows, axes))
+        print("\n".join(notes(goal, axes, rows, rule)))
+        if proof:
+            show_proof(rule, rows, axes)
+    if figure:
+        draw(figure, rows)
     if verify and not _verified(rows, quiet=as_json):
         return 1
     if write:
@@ -70,25 +77,38 @@ def main(
     return None
 
 
-def _goal(budget: str, write: Path | None, panel: str | None) -> Budget:
+def _goal(text: str, write: Path | None, panel: str | None, resolution: int | None, classes: int | None) -> Budget:
     """The budget; at the resolution and the classes of a panel's own data set, where that is to be written."""
-    if write is None:
-        return parse_budget(budget)
-    from ablation.plan.write import budget_of_panel
+    if write is not None:
+        if resolution or classes:
+            raise UserError(
+                "--resolution and --classes don't go with --write: the panel's dataset says them",
+                remedy="Write first, then change `dataset` in the file and write again.",
+            )
+        from ablation.plan.write import budget_of_panel
 
-    return budget_of_panel(write, budget, panel)
+        return budget_of_panel(write, text, panel)
+    given = {"resolution": resolution, "classes": classes}
+    fields = {name: value for name, value in given.items() if value is not None}
+    return parse_budget(text, replace(budget_design(text), **fields) if fields else None)  # type: ignore[arg-type]
 
 
-def _rule(budget: Budget, match: str | None, tolerance: str | None, tight: str | None) -> Rule:
+def _rule(
+    budget: Budget,
+    axes: frozenset[str],
+    match: str | None,
+    tolerance: str | None,
+    tight: str | None,
+    multiple: int,
+    batch: int,
+) -> Rule:
     if tight and tolerance:
         raise UserError("--tight and --tolerance say the same thing twice", remedy="Leave one out.")
-    if tight or (budget.base.stem == "small" and not (match or tolerance)):
-        return Rule.of(budget, match, tight=parse_share(tight, "--tight") if tight else SMALL_TIGHT)
-    return Rule.of(budget, match, parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE)
-
-
-def _cardinalities(budget: Budget) -> tuple[int, ...]:
-    return SMALL_CARDINALITIES if budget.base.stem == "small" else CARDINALITIES
+    limit = parse_share(tight, "--tight") if tight else None
+    if budget.base.stem == "small" and axes == DEFAULT and not (match or tolerance or tight):
+        limit = SMALL_TIGHT
+    within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
+    return Rule.of(budget, rule_for(axes, budget, match, limit), within, limit, multiple, batch)
 
 
 def _verified(rows: list[Solution], quiet: bool) -> bool:
@@ -110,4 +130,4 @@ def _write(path: Path, budget: Budget, rows: list[Solution], panel: str | None, 
 
 
 if __name__ == "__main__":
-    run(main, several=("--cardinality",))
+    run(main, several=SEVERAL)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ablation.budget import Budget
-from ablation.solver import MATCHES, Rule, Solution, solve
+from ablation.design import Design
+from ablation.solver import Rule, Solution, prove, solve
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +17,8 @@ RULES = {
     "params": "the network's parameters",
     "macs": "the network's MACs",
     "both": "the network's parameters and MACs",
+    "activations": "the network's activations",
+    "memory": "the bytes of a training step (weights, gradients, momentum, kept activations; fp32)",
 }
 
 
@@ -53,17 +56,23 @@ def show(budget: Budget, rule: Rule, rows: list[Solution]) -> None:
     from rich.table import Table
 
     table = Table(title=f"Designs at the budget {budget.name}", title_justify="left")
-    for heading in ("C", "d", "C·d", *MEASURES.values()):
+    blocks = len({row.design.blocks for row in rows} | {budget.base.blocks}) > 1
+    for heading in (*(["blocks"] * blocks), "C", "d", "C·d", *MEASURES.values()):
         table.add_column(heading, justify="right")
     if rule.tight:
         table.add_column("bend", justify="right")
     table.add_column("")
     spaces = [""] * rule.tight
     table.add_row(
-        "", "", "", *(_count(getattr(budget, name)) for name in MEASURES), *spaces, "budget", end_section=True
+        *[""] * (3 + blocks), *(_count(getattr(budget, name)) for name in MEASURES), *spaces, "budget", end_section=True
     )
     for row in rows:
-        table.add_row(*_cells(budget, row), *([f"{row.bend:.3f}"] * rule.tight), _mark(row))
+        table.add_row(
+            *[str(row.design.blocks)] * blocks,
+            *_cells(row.budget, row),
+            *([f"{row.bend:.3f}"] * rule.tight),
+            _mark(row),
+        )
     print_table(table)
 
 
@@ -99,44 +108,59 @@ def _percent(share: float) -> str:
     return f"{share:+,.1%}"
 
 
-def explain(budget: Budget, rule: Rule, rows: list[Solution]) -> str:
+def explain(budget: Budget, rule: Rule, rows: list[Solution], axes: frozenset[str]) -> str:
     """The lines under the table: what fits nowhere, how was matched, what is counted, where rules disagree."""
-    lines = [_missed(budget, rule, row) for row in rows if not row.admissible]
-    lines.append(_matched(rule))
+    lines = [_missed(budget, rule, row, axes) for row in rows if not row.admissible]
+    lines.append(_matched(rule, axes))
     if rule.tight and budget.base.stem == "small":
         lines.append("(Small widths round badly, so for this budget stage widths are free by default.)")
-    lines += [] if rule.tight else _disagreements(budget, rule, rows)
+    lines += [] if rule.tight else _disagreements(rule, rows, axes)
     lines.append("Errors are relative to the budget. A MAC is one multiply-add of a convolution or of the classifier,")
     lines.append("one image, forward; papers often call it a FLOP.")
     return "\n".join(lines)
 
 
-def _missed(budget: Budget, rule: Rule, row: Solution) -> str:
+def _missed(budget: Budget, rule: Rule, row: Solution, axes: frozenset[str]) -> str:
     errors = {"block": row.block_error, "params": row.params_error, "MACs": row.macs_error}
     stated = ", ".join(f"{name} {_percent(error)}" for name, error in errors.items() if error is not None)
     limit, design = f"{rule.tolerance * 100:.4g}%", row.design
     line = (
         f"C={design.cardinality}: no admissible width within {limit}; the nearest, d={design.width}, misses: {stated}."
     )
-    if rule.tight:
+    if rule.tight or axes != {"cardinality"} or None in (budget.params, budget.macs):
         return line
     free = solve(budget, design.cardinality, tight=rule.tolerance)
     return line + (f" With --tight {limit}: d={free.design.width}." if free.admissible else "")
 
 
-def _matched(rule: Rule) -> str:
+def _matched(rule: Rule, axes: frozenset[str]) -> str:
     within = f"within {rule.tolerance * 100:.4g}%"
     if rule.tight:
         return f"Matched (tight): params and MACs both {within}, whole stage widths d, the least bent from doubling."
-    return f"Matched ({rule.match}): {RULES[rule.match]}, to the nearest whole d, {within}."
+    return f"Matched ({rule.match}): {RULES[rule.match]}, {_found(axes)}, {within}."
 
 
-def _disagreements(budget: Budget, rule: Rule, rows: list[Solution]) -> list[str]:
-    others = [match for match in MATCHES if match != rule.match and not (match == "block" and not budget.block_params)]
+def _found(axes: frozenset[str]) -> str:
+    if axes == {"depth"}:
+        return "the blocks whose shares of the depth change least"
+    return f"to the nearest whole {'C' if 'groups' in axes else 'd'}"
+
+
+def _disagreements(rule: Rule, rows: list[Solution], axes: frozenset[str]) -> list[str]:
+    if axes == {"depth"}:
+        return []
     found = []
     for row in rows:
-        picks = {match: solve(budget, row.design.cardinality, match).design.width for match in others}
-        picks = {match: width for match, width in picks.items() if width != row.design.width}
+        rules = prove(rule, row, axes).rules
+        picks = [f"{match} {_picked(rules[match].design, axes)}" for match in _USUAL if match in rules]
         if picks:
-            found.append(f"C={row.design.cardinality}: " + ", ".join(f"{match} d={d}" for match, d in picks.items()))
-    return [f"Other rules pick another d: {'; '.join(found)}."] if found else []
+            held = f"d={row.design.width}" if "groups" in axes else f"C={row.design.cardinality}"
+            found.append(f"{held}: " + ", ".join(picks))
+    return [f"Other rules pick another {'C' if 'groups' in axes else 'd'}: {'; '.join(found)}."] if found else []
+
+
+_USUAL = ("block", "params", "macs", "both")
+
+
+def _picked(design: Design, axes: frozenset[str]) -> str:
+    return f"C={design.cardinality}" if "groups" in axes else f"d={design.width}"

@@ -74,6 +74,11 @@ def budget_of_panel(path: Path, budget: str, panel: str | None) -> Budget:
 
 
 def _check(rows: list[Solution]) -> None:
+    if {row.scale for row in rows} != {1.0}:
+        raise UserError(
+            "not written: a panel has one budget, and these rows have several scales of it",
+            remedy="Scale the budget in its place: --budget 2*resnet50.",
+        )
     bad = [row for row in rows if not row.admissible]
     if bad:
         raise UserError(
@@ -110,7 +115,12 @@ def _new_panel(budget: Budget, rows: list[Solution], name: str, indent: str) -> 
 
 
 def _new_arm(row: Solution) -> str:
-    return f"- {{design: {row.design.name}, params: {row.cost.params}, macs: {row.cost.macs}}}"
+    design = row.design
+    costs = f"params: {row.cost.params}, macs: {row.cost.macs}"
+    if "_blocks-" not in design.name:
+        return f"- {{design: {design.name}, {costs}}}"
+    shape = f"blocks: {list(design.blocks)}, cardinality: {design.cardinality}, widths: {list(design.widths)}"
+    return f"- {{name: {design.name}, design: {{{shape}}}, {costs}}}"
 
 
 def _least(rows: list[Solution]) -> Solution:

@@ -1,0 +1,59 @@
+"""The options of `python -m ablation.plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BudgetName = Annotated[
+    str,
+    typer.Option(help="A budget's or a design's name, a multiple (2*resnet101), or numbers: params=25M,macs=4.1G."),
+]
+Axis = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="cardinality (d for each C; default), width (d for each --scale), depth (blocks for each --scale), "
+        "groups (C for each --width); two of them give a grid: depth's scale then says for which share of the budget "
+        "blocks are chosen, and the other axis meets the budget.",
+        show_default=False,
+    ),
+]
+Cardinality = Annotated[
+    list[int] | None, typer.Option(help="C, one or more values.  [default: 1 2 4 8 16 32]", show_default=False)
+]
+Width = Annotated[list[int] | None, typer.Option(help="d along groups (default: 4 8 16 32 64), or kept along depth.")]
+Scale = Annotated[
+    list[float] | None, typer.Option(help="Multiples of the budget, along width and depth; e.g. 0.5 1 2.")
+]
+Base = Annotated[str | None, typer.Option(help="The design whose shape is kept, where it is not the budget's own.")]
+Resolution = Annotated[int | None, typer.Option(help="Height and width of an image, in pixels.")]
+Classes = Annotated[int | None, typer.Option(help="Classes of the classifier.")]
+Match = Annotated[
+    str | None,
+    typer.Option(
+        help="block (the paper's; default), params, macs, both, activations, or memory (weights, gradients, momentum "
+        "and kept activations of --batch images, fp32). Along depth the default is macs.",
+        show_default=False,
+    ),
+]
+Tolerance = Annotated[
+    str | None, typer.Option(help="How far the match may miss: 5% or 0.05.  [default: 5%]", show_default=False)
+]
+Tight = Annotated[
+    str | None,
+    typer.Option(help="Free the stage widths: the least-bent within this on params and MACs at once, e.g. 1%."),
+]
+Multiple = Annotated[int, typer.Option(help="Every d is a multiple of this.")]
+Batch = Annotated[int, typer.Option(help="Images of a training step, where memory is counted.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")]
+ShowProof = Annotated[bool, typer.Option("--proof", help="Also the next d on either side, and what other rules pick.")]
+FigureFile = Annotated[Path | None, typer.Option(help="Draw every row's distance from the budget into this SVG file.")]
+Write = Annotated[Path | None, typer.Option(help="Write the rows as a panel's arms into this sweep file.")]
+PanelName = Annotated[
+    str | None, typer.Option(help="The panel to write; by default the one of this budget.", show_default=False)
+]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Build every network and count again, with torch and with fvcore.")
+]
