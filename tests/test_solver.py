@@ -66,7 +66,7 @@ def test_91_of_128_cardinalities_miss_by_more_than_5_percent():
 
 
 @given(budgets(), st.integers(1, 12), st.sampled_from(sorted(MATCHES)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_plain_width_is_the_nearest_of_all(budget, cardinality, match):
     base = replace(budget.base, cardinality=cardinality)
 

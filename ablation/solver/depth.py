@@ -35,8 +35,10 @@ def _nearest(rule: Rule, budget: Budget, base: Design) -> Design:
         return replace(base, blocks=tuple(max(1, round(n * blocks / max(base.blocks))) for blocks in base.blocks))
 
     plain = grown(nearest(lambda n: rule.errors(budget, grown(n))))
-    error = max(map(abs, rule.errors(budget, plain)))
-    if len(base.blocks) == 1 or sum(plain.blocks) == len(base.blocks):
+    missed = rule.errors(budget, plain)
+    error = max(map(abs, missed))
+    cheapest = set(plain.blocks) == {1} and min(missed) >= 0
+    if len(base.blocks) == 1 or cheapest:
         return plain
     blocks = search(_measures(rule, budget, base, error), BOUNDS[-1], nearest=True, shape=base.blocks)
     return replace(base, blocks=blocks) if blocks else plain
