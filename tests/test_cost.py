@@ -116,3 +116,42 @@ def test_arrays_broadcast():
 def test_costs_are_plain_integers():
     price = cost(design_from_name("resnext50_32x4d"))
     assert {type(value) for value in vars(price).values()} == {int}
+
+
+@pytest.mark.parametrize(("cardinality", "exact"), [(1, True), (8, False)])
+def test_the_backward_count_of_flop_counter_mode_ignores_groups(cardinality, exact):
+    """What the installed torch does; where this fails torch has mended it, and the README's warning can go."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        convolution = torch.nn.Conv2d(16, 16, 3, padding=1, groups=cardinality, bias=False)
+        image = torch.zeros(1, 16, 8, 8, requires_grad=True)
+        with FlopCounterMode(display=False) as forward:
+            output = convolution(image)
+        with FlopCounterMode(display=False) as backward:
+            output.sum().backward()
+    right = 2 * forward.get_total_flops()  # one of the input, one of the weight
+    assert (backward.get_total_flops() == right) == exact
+
+
+@pytest.mark.parametrize(("name", "share"), [("resnet50_1x64d", 1.99), ("resnext50_32x4d", 2.01)])
+def test_training_keeps_two_copies_of_an_activation(name, share):
+    import torch
+
+    from ablation.network import Network
+
+    design, kept = replace(design_from_name(name), resolution=64), {}
+    network = Network(design)
+    own = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network(torch.zeros(2, 3, 64, 64))
+    measured = sum(size for size, _ in kept.values()) / (2 * 4 * cost(design).activations)
+    assert measured == pytest.approx(share, abs=0.02)
