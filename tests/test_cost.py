@@ -88,7 +88,7 @@ def designs(draw: st.DrawFn) -> Design:
 
 
 @given(designs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_the_closed_form_is_what_torch_and_fvcore_count(design):
     counts = verify(design)
     assert counts.equal, counts

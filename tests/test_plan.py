@@ -361,3 +361,57 @@ def test_verify_says_nothing_beside_its_tables():
     done = shell("--budget", "fashion", "--cardinality", "2", "--verify")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip().endswith("┘")
+
+
+def test_another_axis_adds_its_keys_behind_the_contract_s(plan):
+    answer = json.loads(plan("--budget", "2*resnet101", "--axis", "depth", "--json")[1])
+    (row,) = answer["designs"]
+    assert list(answer)[:3] == ["budget", "match", "designs"]
+    assert list(row)[:3] == ["name", "depth", "cardinality"]
+    assert (row["blocks"], answer["match"], len(row["neighbours"])) == ([6, 8, 46, 6], "macs", 3)
+    (published,) = answer["published"]
+    assert published["blocks"] == [3, 24, 36, 3]
+    assert published["params_error"] == pytest.approx(-0.274, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--budget", "2*resnet101", "--axis", "width"], "resnet101_1x100d (3, 4, 23, 3) (Table 4): params -3.9%"),
+        (["--axis", "groups", "--width", "4", "64"], "resnext50_32x4d"),
+        (["--axis", "depth", "width", "--scale", "0.5", "1"], "blocks"),
+        (["--cardinality", "8", "--proof"], "macs picks"),
+        (["--budget", "params=25M", "--cardinality", "2"], "25,000,000"),
+        (["--resolution", "160", "--classes", "10", "--cardinality", "1"], "resnet50_1x64d"),
+        (["--match", "memory", "--batch", "8", "--cardinality", "2"], "Matched (memory)"),
+    ],
+)
+def test_axes_budgets_and_proofs_are_printed(plan, arguments, said):
+    code, out, err = plan(*arguments)
+    assert (code, err) == (0, "")
+    assert said in out
+
+
+def test_a_deeper_ladder_is_written_and_read_back(plan, tmp_path):
+    path = tmp_path / "deep.yaml"
+    assert plan("--budget", "2*resnet101", "--axis", "depth", "--write", path)[0] == 0
+    (arm,) = load_sweep(path).panels[0].arms
+    assert (arm.design.blocks, arm.name) == ((6, 8, 46, 6), "resnet200_1x64d_blocks-6-8-46-6")
+
+
+def test_rows_of_several_scales_are_not_one_panel(plan, tmp_path):
+    code, _, err = plan("--axis", "width", "--scale", "1", "2", "--write", tmp_path / "x.yaml")
+    assert (code, list(tmp_path.iterdir())) == (2, [])
+    assert "a panel has one budget" in err
+
+
+def test_the_residuals_are_drawn(plan, tmp_path):
+    assert plan("--cardinality", "1", "8", "--figure", tmp_path / "out.svg")[0] == 0
+    assert "<svg" in (tmp_path / "out.svg").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--axis", "colour"], ["--scale", "2"], ["--budget", "params=-1"]])
+def test_what_no_axis_takes_is_one_plain_error(plan, arguments):
+    code, out, err = plan(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
