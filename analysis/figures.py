@@ -250,6 +250,24 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return 1.0, "seconds"
 
 
+def design_space(ax: Axes, designs: pd.DataFrame, params: int | None, macs: int | None) -> None:
+    """Designs of a space by parameters and MACs, coloured by cardinality; the front ringed, the budget a cross.
+
+    `designs` has a row a design: cardinality, params, macs, and front (bool).
+    """
+    inside, best = designs[~designs["front"]], designs[designs["front"]]
+    levels = sorted(designs["cardinality"].unique())
+    for level, colour in zip(levels, sns.color_palette("viridis", len(levels)), strict=True):
+        own = inside[inside["cardinality"] == level]
+        ax.scatter(own["params"] / 1e6, own["macs"] / 1e9, s=2, color=colour, linewidths=0, label=f"C = {level}")
+    front: dict[str, Any] = {"s": 16, "facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
+    ax.scatter(best["params"] / 1e6, best["macs"] / 1e9, **front, label="front")
+    if params is not None and macs is not None:
+        ax.scatter([params / 1e6], [macs / 1e9], marker="+", s=80, color="black", linewidths=1.2, label="budget")
+    ax.set(xlabel="parameters (millions)", ylabel="MACs (billions)")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4)
+
+
 def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> None:
     """How far each arm is from the budget in parameters, MACs and activations, percent."""
     measures = (("params_error", "parameters"), ("macs_error", "MACs"), ("activations_error", "activations"))

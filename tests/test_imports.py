@@ -32,6 +32,7 @@ ABLATION = {
     "cost": May("design"),
     "budget": May("design cost"),
     "solver": May("design cost budget"),
+    "space": May("design cost budget"),
     "family": May("design cost budget solver"),
     "records": May(),
     "yaml_file": May(),
@@ -54,7 +55,7 @@ ABLATION = {
     "job": May("", "train worker"),
     "progress": May("board records sweep"),
     "plan": May(
-        "design cost budget solver family", "sweep network analysis.statistics analysis.figures", heavy="inside"
+        "design cost budget solver family space", "sweep network analysis.statistics analysis.figures", heavy="inside"
     ),
     "launch": May(f"{SPINE} site job", "worker progress"),
     "status": May(SPINE),

@@ -16,7 +16,7 @@ from ablation.solver import TOLERANCE, Rule, Solution, check_axes, follow, parse
 
 SMALL_CARDINALITIES, SMALL_TIGHT = (1, 2, 3, 4, 6), 0.05
 """For the small stem: its widths round so badly that only free stage widths give a ladder of five."""
-SEVERAL = ("--cardinality", "--axis", "--width", "--scale")
+SEVERAL = ("--cardinality", "--axis", "--width", "--scale", "--blocks")
 DEFAULT = frozenset({"cardinality"})
 
 
@@ -40,6 +40,12 @@ def main(
     write: options.Write = None,
     panel: options.PanelName = None,
     verify: options.Verify = False,
+    space: options.SpaceFlag = False,
+    blocks: options.Blocks = None,
+    widths: options.Widths = None,
+    out: options.Out = None,
+    sample: options.SampleCount = 0,
+    seed: options.Seed = 0,
 ) -> int | None:
     """Designs that meet one budget and differ along an axis, with every residual: Table 2 for any budget.
 
@@ -50,11 +56,22 @@ def main(
       python -m ablation.plan --budget 2*resnet101 --axis depth
       python -m ablation.plan --budget 2*resnet101 --axis groups --width 4 64
       python -m ablation.plan --budget fashion --write sweeps/mine.yaml
+      python -m ablation.plan --space --widths 1-64 --sample 50 --out space.parquet
     """
     if panel is not None and write is None:
         raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
     axes = check_axes(axis or ["cardinality"])
     goal = _goal(f"{budget},base={base}" if base else budget, write, panel, resolution, classes)
+    if space:
+        from ablation.plan.space import Wanted, explore, space_of
+
+        within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
+        searched = space_of(goal, blocks or [], cardinality, widths, within)
+        return _finish(
+            explore(searched, Wanted(out, sample, seed, figure, as_json)), goal, write, panel, verify, as_json
+        )
+    if blocks or widths or out or sample:
+        raise UserError("--blocks, --widths, --out and --sample describe a space of designs", remedy="Add --space.")
     rule = _rule(goal, axes, match, tolerance, tight, multiple, batch)
     if axes == DEFAULT and not cardinality and goal.base.stem == "small":
         cardinality = list(SMALL_CARDINALITIES)
@@ -70,6 +87,13 @@ def main(
             show_proof(rule, rows, axes)
     if figure:
         draw(figure, rows)
+    return _finish(rows, goal, write, panel, verify, as_json)
+
+
+def _finish(
+    rows: list[Solution], goal: Budget, write: Path | None, panel: str | None, verify: bool, as_json: bool
+) -> int | None:
+    """Count the rows again and write them, where that is asked for; 1 where counts differ."""
     if verify and not _verified(rows, quiet=as_json):
         return 1
     if write:

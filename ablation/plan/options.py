@@ -50,6 +50,21 @@ Batch = Annotated[int, typer.Option(help="Images of a training step, where memor
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")]
 ShowProof = Annotated[bool, typer.Option("--proof", help="Also the next d on either side, and what other rules pick.")]
 FigureFile = Annotated[Path | None, typer.Option(help="Draw every row's distance from the budget into this SVG file.")]
+SpaceFlag = Annotated[
+    bool,
+    typer.Option(
+        "--space",
+        help="Count every (blocks, C, d) in --blocks, --cardinality, --widths: how many meet the budget, their front.",
+    ),
+]
+Blocks = Annotated[
+    list[str] | None,
+    typer.Option(help="With --space: blocks of every stage, 1-8, or a range for each.", show_default=False),
+]
+Widths = Annotated[str | None, typer.Option(help="With --space: d, such as 1-128.", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="With --space: the designs inside, as a Parquet file.")]
+SampleCount = Annotated[int, typer.Option("--sample", min=0, help="With --space: draw so many designs inside, evenly.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the drawing.")]
 Write = Annotated[Path | None, typer.Option(help="Write the rows as a panel's arms into this sweep file.")]
 PanelName = Annotated[
     str | None, typer.Option(help="The panel to write; by default the one of this budget.", show_default=False)

@@ -1,0 +1,167 @@
+"""`plan --space`: the designs of a space inside a budget, counted, streamed to Parquet, drawn, sampled."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablation.budget import Budget
+from ablation.command import print_json
+from ablation.errors import UserError
+from ablation.plan.table import contract, show
+from ablation.solver import Rule, Solution, solution
+from ablation.space import Chunk, Sample, Space, Survey, join, survey
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+CARDINALITIES = (1, 2, 4, 8, 16, 32, 64)
+DRAWN = 20_000
+"""Designs in a figure: an even sample where there are more."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be done with a space."""
+
+    out: Path | None
+    sample: int
+    seed: int
+    figure: Path | None
+    as_json: bool
+
+
+def parse_range(text: str, option: str) -> range:
+    """`1-8` or `4` as a range that holds its ends. Raises UserError."""
+    found = _RANGE.fullmatch(text.strip())
+    if not found:
+        raise UserError(f"{option} {text!r} is not a range", remedy="Write it like 1-8, or one number.")
+    low, high = int(found[1]), int(found[2] or found[1])
+    if not 1 <= low <= high:
+        raise UserError(f"{option} {text!r} must begin at 1 or above and not end before", remedy="Write it like 1-8.")
+    return range(low, high + 1)
+
+
+def space_of(
+    budget: Budget, blocks: Sequence[str], cardinality: Sequence[int] | None, widths: str | None, tolerance: float
+) -> Space:
+    """The space that the options mean; by default up to twice the base's blocks and d up to twice a ResNet's."""
+    stages = budget.base.blocks
+    spans = [parse_range(text, "--blocks") for text in blocks] or [range(1, 2 * count + 1) for count in stages]
+    spans = spans * len(stages) if len(spans) == 1 else spans
+    wide = parse_range(widths, "--widths") if widths else range(1, budget.base.outputs[0] // 2 + 1)
+    return Space(budget, tuple(spans), tuple(cardinality or CARDINALITIES), wide, tolerance)
+
+
+def explore(space: Space, wanted: Wanted) -> list[Solution]:
+    """Go through the space and say what is there; the sampled designs, as rows like a ladder's."""
+    start = time.perf_counter()
+    sample = Sample(wanted.sample, wanted.seed) if wanted.sample else None
+    drawn = Sample(DRAWN, 0) if wanted.figure else None
+    found = _pass(space, sample, drawn, wanted.out)
+    seconds = time.perf_counter() - start
+    if wanted.figure and drawn and drawn.chosen is not None:
+        _draw(wanted.figure, space, drawn.chosen, found.front)
+    rule = Rule.of(space.budget, _match(space.budget), space.tolerance)
+    chosen = found.sample.designs(space.budget.base) if found.sample is not None else []
+    rows = [solution(space.budget, design, rule) for design in chosen]
+    if wanted.sample > found.inside:
+        raise UserError(f"{found.inside} designs are inside the tolerance: {wanted.sample} can't be drawn")
+    (_print_json if wanted.as_json else _print)(space, found, rule, rows, seconds)
+    return rows
+
+
+def _match(budget: Budget) -> str:
+    stated = [measure for measure in ("params", "macs") if getattr(budget, measure) is not None]
+    return "both" if len(stated) == 2 else stated[0] if stated else "both"
+
+
+def _pass(space: Space, sample: Sample | None, drawn: Sample | None, out: Path | None) -> Survey:
+    takers: list[Callable[[Chunk], None]] = [drawn.add] if drawn else []
+
+    def each(chunk: Chunk) -> None:
+        for taker in takers:
+            taker(chunk)
+
+    if out is None:
+        return survey(space, sample, each)
+    import pyarrow.parquet as pq
+
+    beside = out.with_name(f".{out.name}.part")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with pq.ParquetWriter(beside, to_table(space, space.chunk(0, 0)).schema) as writer:
+            takers.append(lambda chunk: writer.write_table(to_table(space, chunk)))
+            found = survey(space, sample, each)
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)
+    return found
+
+
+def to_table(space: Space, chunk: Chunk) -> Table:
+    """A chunk as Parquet holds it: blocks as a list, C, d, costs, and their relative errors (null: not stated)."""
+    import pyarrow as pa
+
+    blocks = pa.FixedSizeListArray.from_arrays(chunk.blocks.T.ravel(), len(space.blocks))
+    columns: dict[str, Any] = {"blocks": blocks}
+    for name in ("cardinality", "width", "params", "macs", "activations"):
+        columns[name] = pa.array(np.asarray(getattr(chunk, name), dtype=np.int64))
+    for name in ("params", "macs"):
+        target = getattr(space.budget, name)
+        errors = None if target is None else (getattr(chunk, name) - target) / target
+        columns[f"{name}_error"] = pa.nulls(len(chunk), pa.float64()) if errors is None else pa.array(errors)
+    return pa.table(columns)
+
+
+def _print(space: Space, found: Survey, rule: Rule, rows: list[Solution], seconds: float) -> None:
+    within = f"{space.tolerance * 100:.4g}%"
+    print(
+        f"{found.size:,} designs, {found.inside:,} of them within {within} of the budget {space.budget.name} ", end=""
+    )
+    print(f"in {'parameters and MACs' if rule.match == 'both' else rule.match} ({seconds:.2f} s)")
+    best = [solution(space.budget, design, rule) for design in found.front.designs(space.budget.base)]
+    if best:
+        print(f"The front: none of these {len(best)} is beaten in parameters, MACs and activations at once.")
+        show(space.budget, rule, sorted(best, key=lambda row: row.cost.params)[:20])
+    if len(best) > 20:
+        print(f"(the 20 with the fewest parameters, of {len(best)}; --json has all)")
+    if rows:
+        print(f"{len(rows)} drawn evenly from those inside:")
+        show(space.budget, rule, rows)
+
+
+def _print_json(space: Space, found: Survey, rule: Rule, rows: list[Solution], seconds: float) -> None:
+    best = [solution(space.budget, design, rule) for design in found.front.designs(space.budget.base)]
+
+    def designs(of: list[Solution]) -> list[dict[str, Any]]:
+        listed = contract(space.budget, rule, of)["designs"]
+        return [entry | {"blocks": list(row.design.blocks)} for entry, row in zip(listed, of, strict=True)]
+
+    whole = contract(space.budget, rule, [])
+    counts = {"size": found.size, "inside": found.inside, "seconds": round(seconds, 3)}
+    print_json({**whole, "designs": designs(rows), "space": counts, "front": designs(best)})
+
+
+def _draw(path: Path, space: Space, chosen: Chunk, best: Chunk) -> None:
+    """Draw designs inside the tolerance, and the front among them, into an SVG file."""
+    import pandas as pd
+
+    from analysis.figures import axes, design_space, style, to_svg
+
+    both = join([chosen, best])
+    frame = pd.DataFrame({name: getattr(both, name) for name in ("cardinality", "params", "macs", "activations")})
+    frame["front"] = np.arange(len(both)) >= len(chosen)
+    with style():
+        figure, (ax,) = axes(1)
+        design_space(ax, frame, space.budget.params, space.budget.macs)
+        text = to_svg(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
