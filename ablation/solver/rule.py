@@ -141,7 +141,7 @@ class Rule:
         """The rule that `solve`'s options mean. Raises UserError where they make no sense, alone or together."""
         name = match or ("both" if tight is not None else budget.default_match)
         if name not in MATCHES:
-            raise UserError(f"unknown match rule {name!r}", remedy=did_you_mean(name, [*MATCHES, "time"]))
+            raise UserError(f"unknown match rule {name!r}", remedy=did_you_mean(name, list(MATCHES)))
         if tight is not None and name != "both":
             raise UserError(
                 f"a tight search holds params and MACs at once; match {name!r} does not go with it",
