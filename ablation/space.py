@@ -20,6 +20,8 @@ Integers = NDArray[np.int64]
 CHUNK = 1 << 18
 """Designs that are costed at once: some tens of MB."""
 MOST = 2_000_000_000
+LARGEST = (1 << 63) - 1
+"""What a column of 64-bit integers holds."""
 MEASURES = ("params", "macs", "activations")
 
 
@@ -75,8 +77,23 @@ class Space:
             )
         if len(set(self.cardinalities)) < len(self.cardinalities) or min(self.cardinalities, default=0) < 1:
             raise UserError(f"cardinalities must be different whole numbers of at least 1: {list(self.cardinalities)}")
-        if any(len(values) == 0 or values.start < 1 for values in (*self.blocks, self.widths)):
+        if any(not values or values.start < 1 for values in (*self.blocks, self.widths)):
             raise UserError("a range is empty, or begins below 1", remedy="Write it like 1-8.")
+        self._check_integers()
+
+    def _check_integers(self) -> None:
+        """Costs grow with every coordinate; past 64 bits arrays would wrap round, silently."""
+        most = cost(
+            self.budget.base,
+            blocks=[values[-1] for values in self.blocks],
+            cardinality=max(self.cardinalities),
+            widths=[self.widths[-1] << stage for stage in range(len(self.blocks))],
+        )
+        if max(most.params, most.macs, most.activations) > LARGEST:
+            raise UserError(
+                f"the largest design of this space has {most.macs:.3g} MACs, more than 64-bit integers count",
+                remedy="Narrow --blocks, --cardinality or --widths.",
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,7 +107,7 @@ class Space:
 
     def chunk(self, start: int, stop: int) -> Chunk:
         """Designs `start` to `stop` in the order of the coordinates, costed."""
-        *counts, paths, width = np.unravel_index(np.arange(start, stop), self.shape)
+        *counts, paths, width = self._coordinates(np.arange(start, stop))
         blocks = np.stack([values.start + count for values, count in zip(self.blocks, counts, strict=True)])
         cardinality = np.asarray(self.cardinalities, dtype=np.int64)[paths]
         first = self.widths.start + width
@@ -101,6 +118,14 @@ class Space:
             widths=[first << stage for stage in range(len(blocks))],
         )
         return Chunk(blocks, cardinality, first, *(getattr(price, measure) for measure in MEASURES))
+
+    def _coordinates(self, rest: Integers) -> list[Integers]:
+        """What np.unravel_index gives; that one refuses spaces of 2^63 designs, which still have to be timed."""
+        found = []
+        for count in reversed(self.shape):
+            rest, own = np.divmod(rest, count)
+            found.append(own)
+        return found[::-1]
 
     def chunks(self, at_once: int = CHUNK) -> Iterator[Chunk]:
         """The whole space, a chunk at a time. Raises UserError where it is too large to go through."""

@@ -140,12 +140,18 @@ def test_a_sample_becomes_arms_of_a_sweep(monkeypatch, capsys, tmp_path):
     ("options", "message"),
     [
         (("--blocks", "1-1000", "--widths", "1-1000"), "the space has 7e+12 designs"),
+        (("--blocks", "1-100000", "--widths", "1-1000"), "designs: at the speed of this machine"),
+        (("--widths", f"1-{10**12}"), "more than 64-bit integers count"),
+        (("--cardinality", "1", f"{10**16}"), "more than 64-bit integers count"),
+        (("--tight", "1%", "--width", "4"), "--width, --tight can't go with --space"),
+        (("--out", "/dev/null/x.parquet"), "can't be written"),
+        (("--figure", "/dev/null/x.svg"), "can't be written"),
         (("--blocks", "3-1"), "must begin at 1 or above"),
         (("--blocks", "few"), "is not a range"),
         (("--blocks", "1-2", "1-2"), "2 ranges of blocks for 3 stages"),
         (("--widths", "0-4"), "must begin at 1 or above"),
         (("--cardinality", "0"), "whole numbers of at least 1"),
-        (("--sample", "100000"), "100000 can't be drawn"),
+        (("--sample", "100000"), "100,000 can't be drawn"),
     ],
 )
 def test_mistakes_are_plain(monkeypatch, capsys, options, message):

@@ -63,19 +63,31 @@ def main(
     axes = check_axes(axis or ["cardinality"])
     goal = _goal(f"{budget},base={base}" if base else budget, write, panel, resolution, classes)
     if space:
-        from ablation.plan.space import Wanted, explore, space_of
+        from ablation.plan.space import Wanted, explore, refuse_ladder_options, space_of
 
-        within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
-        searched = space_of(goal, blocks or [], cardinality, widths, within)
-        return _finish(
-            explore(searched, Wanted(out, sample, seed, figure, as_json)), goal, write, panel, verify, as_json
+        refuse_ladder_options(axis, width, scale, match, tight, proof, multiple != 1, batch != 32)
+        searched = space_of(goal, blocks or [], cardinality, widths, tolerance)
+        rows = explore(searched, Wanted(out, sample, seed, figure, as_json))
+        return _finish(rows, goal, write, panel, verify, as_json)
+    if blocks or widths or out or sample or seed:
+        raise UserError(
+            "--blocks, --widths, --out, --sample and --seed describe a space of designs", remedy="Add --space."
         )
-    if blocks or widths or out or sample:
-        raise UserError("--blocks, --widths, --out and --sample describe a space of designs", remedy="Add --space.")
     rule = _rule(goal, axes, match, tolerance, tight, multiple, batch)
-    if axes == DEFAULT and not cardinality and goal.base.stem == "small":
-        cardinality = list(SMALL_CARDINALITIES)
+    cardinality = cardinality or _usual_cardinalities(goal, axes)
     rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, width, scale)]
+    _print(goal, rule, rows, axes, proof, as_json)
+    if figure:
+        draw(figure, rows)
+    return _finish(rows, goal, write, panel, verify, as_json)
+
+
+def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None:
+    return list(SMALL_CARDINALITIES) if axes == DEFAULT and goal.base.stem == "small" else None
+
+
+def _print(goal: Budget, rule: Rule, rows: list[Solution], axes: frozenset[str], proof: bool, as_json: bool) -> None:
+    """The ladder, as JSON or as tables."""
     if as_json:
         answer = contract(goal, rule, rows)
         print_json(add_proof(answer, rule, rows, axes) if proof or axes != DEFAULT else answer)
@@ -85,9 +97,6 @@ def main(
         print("\n".join(notes(goal, axes, rows, rule)))
         if proof:
             show_proof(rule, rows, axes)
-    if figure:
-        draw(figure, rows)
-    return _finish(rows, goal, write, panel, verify, as_json)
 
 
 def _finish(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ablation.budget import Budget
 from ablation.command import print_json
 from ablation.errors import UserError
 from ablation.plan.table import contract, show
-from ablation.solver import Rule, Solution, solution
+from ablation.solver import TOLERANCE, Rule, Solution, parse_share, solution
 from ablation.space import Chunk, Sample, Space, Survey, join, survey
 
 if TYPE_CHECKING:
@@ -50,30 +51,42 @@ def parse_range(text: str, option: str) -> range:
 
 
 def space_of(
-    budget: Budget, blocks: Sequence[str], cardinality: Sequence[int] | None, widths: str | None, tolerance: float
+    budget: Budget, blocks: Sequence[str], cardinality: Sequence[int] | None, widths: str | None, tolerance: str | None
 ) -> Space:
     """The space that the options mean; by default up to twice the base's blocks and d up to twice a ResNet's."""
     stages = budget.base.blocks
     spans = [parse_range(text, "--blocks") for text in blocks] or [range(1, 2 * count + 1) for count in stages]
     spans = spans * len(stages) if len(spans) == 1 else spans
     wide = parse_range(widths, "--widths") if widths else range(1, budget.base.outputs[0] // 2 + 1)
-    return Space(budget, tuple(spans), tuple(cardinality or CARDINALITIES), wide, tolerance)
+    within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
+    return Space(budget, tuple(spans), tuple(cardinality or CARDINALITIES), wide, within)
+
+
+LADDERS_OWN = ("axis", "width", "scale", "match", "tight", "proof", "multiple", "batch")
+
+
+def refuse_ladder_options(*given: object) -> None:
+    """Raise UserError for what only a ladder has, in the order of `LADDERS_OWN`: no option is ignored in silence."""
+    extra = [f"--{name}" for name, value in zip(LADDERS_OWN, given, strict=True) if value]
+    if extra:
+        remedy = "A space has --blocks, --cardinality, --widths and --tolerance (on parameters and MACs at once)."
+        raise UserError(f"{', '.join(extra)} can't go with --space", remedy=remedy)
 
 
 def explore(space: Space, wanted: Wanted) -> list[Solution]:
     """Go through the space and say what is there; the sampled designs, as rows like a ladder's."""
+    rule = Rule.of(space.budget, _match(space.budget), space.tolerance)
     start = time.perf_counter()
     sample = Sample(wanted.sample, wanted.seed) if wanted.sample else None
     drawn = Sample(DRAWN, 0) if wanted.figure else None
     found = _pass(space, sample, drawn, wanted.out)
     seconds = time.perf_counter() - start
+    if wanted.sample > found.inside:
+        raise UserError(f"{found.inside:,} designs are inside the tolerance: {wanted.sample:,} can't be drawn")
     if wanted.figure and drawn and drawn.chosen is not None:
         _draw(wanted.figure, space, drawn.chosen, found.front)
-    rule = Rule.of(space.budget, _match(space.budget), space.tolerance)
     chosen = found.sample.designs(space.budget.base) if found.sample is not None else []
     rows = [solution(space.budget, design, rule) for design in chosen]
-    if wanted.sample > found.inside:
-        raise UserError(f"{found.inside} designs are inside the tolerance: {wanted.sample} can't be drawn")
     (_print_json if wanted.as_json else _print)(space, found, rule, rows, seconds)
     return rows
 
@@ -94,16 +107,25 @@ def _pass(space: Space, sample: Sample | None, drawn: Sample | None, out: Path |
         return survey(space, sample, each)
     import pyarrow.parquet as pq
 
-    beside = out.with_name(f".{out.name}.part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with pq.ParquetWriter(beside, to_table(space, space.chunk(0, 0)).schema) as writer:
-            takers.append(lambda chunk: writer.write_table(to_table(space, chunk)))
-            found = survey(space, sample, each)
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)
+    with _writing(out) as beside, pq.ParquetWriter(beside, to_table(space, space.chunk(0, 0)).schema) as writer:
+        takers.append(lambda chunk: writer.write_table(to_table(space, chunk)))
+        found = survey(space, sample, each)
     return found
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when all is written. Raises UserError where that can't be."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"can't be written: {error.strerror or error}", where=str(path)) from None
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 def to_table(space: Space, chunk: Chunk) -> Table:
@@ -163,5 +185,5 @@ def _draw(path: Path, space: Space, chosen: Chunk, best: Chunk) -> None:
         figure, (ax,) = axes(1)
         design_space(ax, frame, space.budget.params, space.budget.macs)
         text = to_svg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    with _writing(path) as beside:
+        beside.write_text(text)
