@@ -8,6 +8,8 @@ import sys
 from measure import Comparison, alternate, seconds
 
 PLAN = ("-m", "ablation.plan", "--budget", "resnet50", "--tight", "0.5%")
+SPACE = ("-m", "ablation.plan", "--space", "--widths", "1-42")
+"""1,016,064 designs: counted, their front found and printed."""
 MODULES = ("ablation.plan", "ablation.launch", "ablation.status", "analysis.report")
 NOTHING = ("-c", "pass")
 
@@ -15,7 +17,7 @@ NOTHING = ("-c", "pass")
 def compare(quick: bool) -> list[Comparison]:
     """Every comparison of this benchmark."""
     repeats = 1 if quick else 7
-    return [_command(command, repeats) for command in (PLAN, *(("-m", module, "--help") for module in MODULES))]
+    return [_command(command, repeats) for command in (PLAN, SPACE, *(("-m", module, "--help") for module in MODULES))]
 
 
 def _command(arguments: tuple[str, ...], repeats: int) -> Comparison:
