@@ -33,7 +33,7 @@ ABLATION = {
     "budget": May("design cost"),
     "solver": May("design cost budget"),
     "space": May("design cost budget"),
-    "family": May("design cost budget solver"),
+    "family": May("design cost budget solver", heavy="inside"),
     "records": May(),
     "yaml_file": May(),
     "site": May("yaml_file"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ablation.budget import Budget, budget_design, parse_budget
 from ablation.command import print_json, run
@@ -22,6 +23,7 @@ DEFAULT = frozenset({"cardinality"})
 
 def main(
     budget: options.BudgetName = "resnet50",
+    family: options.FamilyName = None,
     axis: options.Axis = None,
     cardinality: options.Cardinality = None,
     width: options.Width = None,
@@ -56,10 +58,18 @@ def main(
       python -m ablation.plan --budget 2*resnet101 --axis depth
       python -m ablation.plan --budget 2*resnet101 --axis groups --width 4 64
       python -m ablation.plan --budget fashion --write sweeps/mine.yaml
+      python -m ablation.plan --family docs/examples/convnext.py:convnext --axis expansion=2,3,4
       python -m ablation.plan --space --widths 1-64 --sample 50 --out space.parquet
     """
     if panel is not None and write is None:
         raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
+    if family:
+        from ablation.plan.families import plan_family, refuse_others
+
+        refuse_others(_designs_own(locals()))
+        image = {"resolution": resolution, "classes": classes}
+        plan_family(family, budget, axis, match, tolerance, image, as_json=as_json)
+        return None
     axes = check_axes(axis or ["cardinality"])
     goal = _goal(f"{budget},base={base}" if base else budget, write, panel, resolution, classes)
     if space:
@@ -80,6 +90,13 @@ def main(
     if figure:
         draw(figure, rows)
     return _finish(rows, goal, write, panel, verify, as_json)
+
+
+def _designs_own(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that speak of a Design, by name, where they are not at their defaults."""
+    names = "cardinality width scale base tight proof figure write panel verify space blocks widths out sample seed"
+    changed = {"multiple": given["multiple"] != 1, "batch": given["batch"] != 32}
+    return {f"--{name}": value for name, value in ({name: given[name] for name in names.split()} | changed).items()}
 
 
 def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None:

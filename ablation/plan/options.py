@@ -20,6 +20,15 @@ Axis = Annotated[
         show_default=False,
     ),
 ]
+FamilyName = Annotated[
+    str | None,
+    typer.Option(
+        "--family",
+        help="Somebody's own architecture, mylab.blocks:convnext or blocks.py:convnext (docs/families.md), with "
+        "--axis knob=1,2,3 and as budget also a design of it: width=96,expansion=4.",
+        show_default=False,
+    ),
+]
 Cardinality = Annotated[
     list[int] | None, typer.Option(help="C, one or more values.  [default: 1 2 4 8 16 32]", show_default=False)
 ]

@@ -1,0 +1,185 @@
+"""The solved knob: a search over whole numbers, with each count kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ablation.budget import Budget
+from ablation.cost import Cost
+from ablation.errors import UserError, did_you_mean
+from ablation.family.count import checked, price
+from ablation.family.declare import Family, Knobs, spelled
+from ablation.family.design import FamilyDesign, family_design
+from ablation.family.load import source_of
+from ablation.solver.rule import MATCHES, TOLERANCE, Rule, error_of, errors
+
+MEASURES = ("params", "macs", "activations")
+MATCHED = ("params", "macs", "both", "activations")
+"""The match rules that a family can follow; the paper's block and the memory of a step are `Design`'s."""
+IGNORED = 12
+"""Doublings of the knob, without any change of cost, after which the family is said to ignore it."""
+MOST = 1 << 30
+
+
+@dataclass(frozen=True)
+class FamilySolution:
+    """One row: a network of a family, its cost, and how far it is from the budget."""
+
+    design: FamilyDesign
+    cost: Cost
+    budget: Budget
+    admissible: bool
+    """Whether the matched measures are inside the tolerance; else this is the nearest there is."""
+    neighbours: tuple[tuple[int, dict[str, float | None]], ...]
+    """The next smaller and the next larger value of the solved knob, with its errors by measure."""
+
+    def error(self, measure: str) -> float | None:
+        """How far one of `MEASURES` is from the budget, relative; None where the budget doesn't say."""
+        return error_of(self.budget, self.cost, measure)
+
+
+def family_rule(budget: Budget, match: str | None = None, tolerance: float = TOLERANCE) -> Rule:
+    """The match rule; by default both params and MACs, or what the budget states. Raises UserError."""
+    stated = Budget(budget.name, budget.base, budget.params, budget.macs, budget.activations, None)
+    if match is not None and match not in MATCHED:
+        raise UserError(f"a family can't be matched by {match!r}", remedy=did_you_mean(match, list(MATCHED)))
+    return Rule.of(stated, match, tolerance)
+
+
+def solve_family(
+    family: Family,
+    budget: Budget,
+    knobs: Knobs,
+    match: str | None = None,
+    tolerance: float = TOLERANCE,
+    image: dict[str, int] | None = None,
+) -> FamilySolution:
+    """The network of the family that meets a budget with these knobs, by the knob it is solved for.
+
+    The nearest whole number by `match` (params, macs, both or activations), of two equally near the smaller; a
+    multiple of the family's `multiple`. `image` (channels, resolution, classes) is the budget's own design's unless
+    given. The answer's cost is counted on its network, and held against the closed form where there is one. Raises
+    UserError where the network can't be built, or its cost does not grow with the knob.
+    """
+    family.check(knobs, free=True)
+    rule, base = family_rule(budget, match, tolerance), budget.base
+    size = family.images(image or {"channels": base.channels, "resolution": base.resolution, "classes": base.classes})
+    search = Search(family, budget, rule, knobs, size)
+    value = search.nearest()
+    cost = checked(family, search.at(value), size)
+    design = family_design(family.name, search.at(value), source_of(family.name), **size)
+    around = [near for near in (value - search.step, value + search.step) if near > 0]
+    return FamilySolution(
+        design=design,
+        cost=cost,
+        budget=budget,
+        admissible=max(map(abs, search.errors(value))) <= rule.tolerance,
+        neighbours=tuple((near, search.all_errors(near)) for near in around if search.fits(near)),
+    )
+
+
+@dataclass
+class Search:
+    """A search for the solved knob: doubling until the budget lies between two values, then halving between them."""
+
+    family: Family
+    budget: Budget
+    rule: Rule
+    knobs: Knobs
+    image: dict[str, int]
+    seen: dict[int, Cost] = field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """What the knob is a multiple of."""
+        return self.family.step(self.knobs)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is matched."""
+        return MATCHES[self.rule.match]
+
+    def at(self, value: int) -> Knobs:
+        """All knobs, with the solved one at a value."""
+        return {**self.knobs, self.family.solve: value}
+
+    def cost(self, value: int) -> Cost:
+        """The cost at a value of the knob; held against those seen before. Raises UserError where it does not grow."""
+        if value not in self.seen:
+            self.seen[value] = price(self.family, self.at(value), self.image)
+            self._must_grow()
+        return self.seen[value]
+
+    def errors(self, value: int) -> list[float]:
+        """The relative errors of what is matched."""
+        if getattr(self.cost(value), self.measures[-1]) is None:
+            raise UserError(f"the closed form of {self.family.name} gives no {self.measures[-1]}", remedy="Add them.")
+        return errors(self.budget, self.cost(value), self.measures)
+
+    def all_errors(self, value: int) -> dict[str, float | None]:
+        """The relative error of every measure that is known; None elsewhere."""
+        price = self.cost(value)
+        return {m: None if getattr(price, m) is None else error_of(self.budget, price, m) for m in MEASURES}
+
+    def fits(self, value: int) -> bool:
+        """Whether a neighbour can be built: that it can't is no fault of the answer."""
+        try:
+            self.cost(value)
+        except UserError:
+            return False
+        return True
+
+    def nearest(self) -> int:
+        """The value whose largest absolute error is least; of two equally near, the smaller. Raises UserError."""
+        low, high = self._bracket()
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if sum(self.errors(middle * self.step)) < 0 else (low, middle)
+        tried = [n * self.step for n in (low, high) if n]
+        return min(tried, key=lambda value: max(map(abs, self.errors(value))))
+
+    def _bracket(self) -> tuple[int, int]:
+        low, high = 0, 1
+        while sum(self.errors(high * self.step)) < 0:
+            low, high = high, 2 * high
+            if high * self.step > MOST or (high >> IGNORED and self._constant()):
+                self._refuse()
+        if low == 0:
+            self.cost(2 * self.step)  # the least is too large already: does it grow at all?
+            if self._constant():
+                self.cost((1 << IGNORED) * self.step)
+            if self._constant():
+                self._refuse()
+        return low, high
+
+    def _matched(self, value: int) -> list[int]:
+        return [getattr(self.seen[value], measure) for measure in self.measures]
+
+    def _constant(self) -> bool:
+        return len({tuple(self._matched(value)) for value in self.seen}) == 1
+
+    def _refuse(self) -> None:
+        knob, first, last = self.family.solve, min(self.seen), max(self.seen)
+        if not self._constant():
+            raise UserError(
+                f"{self.family.name} stays below the budget {self.budget.name} up to {knob}={last}",
+                remedy="Ask for a smaller budget, or solve for another knob.",
+            )
+        raise UserError(
+            f"{self.family.name} ignores its knob {knob}: {self._said(first)} at {knob}={first} and at {knob}={last}",
+            remedy=f"Use {knob} in the network, or solve for another knob: @family(solve=...).",
+        )
+
+    def _must_grow(self) -> None:
+        values, knob = sorted(self.seen), self.family.solve
+        for one, two in pairwise(values):
+            if any(b < a for a, b in zip(self._matched(one), self._matched(two), strict=True) if None not in (a, b)):
+                raise UserError(
+                    f"the cost of {self.family.name} does not grow with {knob}: {self._said(one)} at {knob}={one}, "
+                    f"{self._said(two)} at {knob}={two}" + (f" ({spelled(self.knobs)})" if self.knobs else ""),
+                    remedy="Solve for a knob that it grows with: @family(solve=...).",
+                )
+
+    def _said(self, value: int) -> str:
+        return ", ".join(f"{n:,} {m}" for n, m in zip(self._matched(value), self.measures, strict=True))
