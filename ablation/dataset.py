@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ablation.design import Design
 from ablation.errors import UserError, did_you_mean
+from ablation.family import Architecture
 
+AnyDesign = TypeVar("AnyDesign", bound=Architecture)
 Whole = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -87,10 +88,8 @@ class Dataset(BaseModel):
         """What the named data set brings with it."""
         return KNOWN[self.name]
 
-    def fit(self, design: Design) -> Design:
+    def fit(self, design: AnyDesign) -> AnyDesign:
         """The design for these images: their resolution, channels and classes."""
-        from dataclasses import replace
-
         return replace(design, resolution=self.resolution, channels=self.facts.channels, classes=self.classes)
 
 

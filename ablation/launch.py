@@ -65,6 +65,7 @@ def main(
       python -m ablation.launch sweeps/table3.yaml --on slurm --dry-run
     """
     request = Request(load_sweep(sweep, set_ or ()), runs.absolute(), data_dir and data_dir.absolute(), place(on))
+    request.sweep.count_families()
     board = read_board(request.sweep, request.runs)
     if dry_run:
         return show_plan(request, board, as_json=json)

@@ -176,19 +176,21 @@ class Network(nn.Module):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return self.fc(x.mean((2, 3)))
 
-    def norms(self) -> list[BatchNorm]:
-        """Every batch norm, in order."""
-        return [module for module in self.modules() if isinstance(module, BatchNorm)]
 
-    def set_norm_batch(self, images: int | None) -> None:
-        """Let every batch norm see groups of that many images; None: the whole batch."""
-        for norm in self.norms():
-            norm.norm_batch = images
+def set_norm_batch(network: nn.Module, images: int | None) -> None:
+    """Let every batch norm of a network see groups of that many images; None: the whole batch."""
+    for norm in _norms(network):
+        norm.norm_batch = images
 
-    def commit(self) -> None:
-        """Update running statistics; once per optimiser step."""
-        for norm in self.norms():
-            norm.commit()
+
+def commit(network: nn.Module) -> None:
+    """Update a network's running statistics; once per optimiser step."""
+    for norm in _norms(network):
+        norm.commit()
+
+
+def _norms(network: nn.Module) -> list[BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, BatchNorm)]
 
 
 def stream(*key: object) -> torch.Generator:

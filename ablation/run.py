@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ablation.claim import attempts
-from ablation.cost import cost
 from ablation.dataset import Dataset, dataset_from_dict
 from ablation.design import Design, design_from_dict
 from ablation.errors import UserError
+from ablation.family import Architecture, cost_of, family_design_from_dict
 from ablation.recipe import Recipe
 from ablation.records import last_epochs, now, read_records
 
@@ -33,7 +33,7 @@ class Run:
     sweep: str
     panel: str
     arm: str
-    design: Design
+    design: Architecture
     recipe: Recipe
     dataset: Dataset
     seed: int
@@ -44,7 +44,7 @@ class Run:
         """What the id digests: everything that decides the numbers, and nothing else."""
         unused = {"validation"} if self.dataset.evaluate == "test" else set()
         return {
-            "design": self.design.to_dict(),
+            "design": self.design.to_dict() if isinstance(self.design, Design) else self.design.identity(),
             "recipe": self.recipe.model_dump(mode="json", exclude={"name"}),
             "dataset": self.dataset.model_dump(mode="json", exclude=unused),
             "seed": self.seed,
@@ -152,8 +152,9 @@ def prepare(run: Run, paths: RunPaths) -> None:
         return
     paths.folder.mkdir(parents=True, exist_ok=True)
     fields = {"id": run.id, "sweep": run.sweep, "design_name": run.design.name, **run.identity}
+    fields["design"] = run.design.to_dict()
     fields |= {"recipe": run.recipe.model_dump(mode="json"), "dataset": run.dataset.model_dump(mode="json")}
-    fields |= {"cost": asdict(cost(run.design)), "provenance": provenance(), "execution": None, "data": None}
+    fields |= {"cost": asdict(cost_of(run.design)), "provenance": provenance(), "execution": None, "data": None}
     write_json(paths.run_json, fields)
 
 
@@ -168,7 +169,7 @@ def load_run(paths: RunPaths) -> Run:
             sweep=fields["sweep"],
             panel="",
             arm="",
-            design=design_from_dict(fields["design"]),
+            design=_design(fields["design"]),
             recipe=Recipe.model_validate(fields["recipe"]),
             dataset=dataset_from_dict(fields["dataset"]),
             seed=fields["seed"],
@@ -183,6 +184,10 @@ def load_run(paths: RunPaths) -> Run:
             remedy="It was written by another engine version, or changed by hand: launch the sweep again.",
         )
     return run
+
+
+def _design(fields: dict[str, Any]) -> Architecture:
+    return family_design_from_dict(fields) if "family" in fields else design_from_dict(fields)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -5,81 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from ablation.budget import Budget, budget_design, parse_budget
 from ablation.cost import Cost, cost
 from ablation.dataset import Dataset
 from ablation.design import Design, design_from_dict, design_from_name
 from ablation.errors import UserError, did_you_mean
+from ablation.family import Architecture, FamilyDesign, cost_of, family_design, source_of
 from ablation.recipe import Recipe, recipe_fields
 from ablation.run import Run, RunPaths
+from ablation.schema import ArmFile, Evidence, PanelFile, Resources, SweepFile, teach
 from ablation.yaml_file import YamlFile, override_value, read_yaml
-
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Whole = Annotated[int, Field(strict=True, ge=1)]
-Natural = Annotated[int, Field(strict=True, ge=0)]
-Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-Precision = Literal["fp32", "tf32", "bf16", "fp64"]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Evidence(_Model):
-    """What is measured, and what counts as the same."""
-
-    metric: Literal["top1_error", "top5_error"] = "top1_error"
-    margin: Number | None = None
-    """Percentage points within which two arms are called equivalent; None: that is not claimed."""
-
-
-class Resources(_Model):
-    """What a run and a launch may use. None of it enters a run's id."""
-
-    gpus: Annotated[int, Field(strict=True, ge=0, le=1)] | None = None
-    """GPUs of a run: 0 or 1; None: one where there is one. (Batch-norm groups make one GPU do the work of eight.)"""
-    threads: Whole = 1
-    """CPU threads of a run; two runs of one thread train more images than one run of two."""
-    cpus: Whole | None = None
-    """Slurm: CPUs of a worker; by default its threads, or 8 with a GPU."""
-    memory_gb: Whole | None = None
-    """Slurm: memory of a worker; by default the cluster's own."""
-    parallel: Whole = 4
-    """Workers at once, at most."""
-    job_hours: Annotated[float, Field(strict=True, gt=0)] = 24
-    """Slurm: time limit of a job; its worker saves before that, and is queued again."""
-    checkpoint_minutes: Number = 10
-
-
-class _ArmFile(_Model):
-    design: Annotated[str, Field(strict=True)] | dict[str, Any]
-    name: Text | None = None
-    params: Whole
-    macs: Whole
-    recipe: Annotated[str, Field(strict=True)] | dict[str, Any] | None = None
-    published: dict[Literal["top1_error", "top5_error", "train_error"], Number] = {}
-
-
-class _PanelFile(_Model):
-    name: Text
-    budget: Text
-    dataset: Dataset
-    recipe: Annotated[str, Field(strict=True)] | dict[str, Any]
-    baseline: Text
-    arms: Annotated[list[_ArmFile], Field(min_length=1)]
-
-
-class _SweepFile(_Model):
-    question: Text
-    panels: Annotated[list[_PanelFile], Field(min_length=1)]
-    seeds: Whole | Annotated[list[Natural], Field(min_length=1)] = 3
-    precision: Precision = "fp32"
-    evidence: Evidence = Evidence()
-    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -87,9 +26,10 @@ class Arm:
     """A design with a recipe: one line of a table."""
 
     name: str
-    design: Design
+    design: Architecture
     recipe: Recipe
     cost: Cost
+    """Of a family's network: params and MACs as the file states them."""
     published: dict[str, float]
 
 
@@ -127,6 +67,23 @@ class Sweep:
             for arm in panel.arms
         ]
 
+    def count_families(self) -> None:
+        """Build every family's network on the meta device and count it; needs torch.
+
+        Raises UserError where one can't be built, its source has changed, or it costs another amount than is stated.
+        """
+        for panel in self.panels:
+            for arm in (arm for arm in panel.arms if isinstance(arm.design, FamilyDesign)):
+                price = cost_of(arm.design)
+                counted = Cost(price.params, price.macs, None, None)
+                if counted != arm.cost:
+                    raise UserError(
+                        f"{arm.name} of panel {panel.name!r} has {price.params:,} params and {price.macs:,} MACs; "
+                        f"the file says {arm.cost.params:,} and {arm.cost.macs:,}",
+                        where=str(self.path),
+                        remedy=f"State params: {price.params}, macs: {price.macs}; or plan the arm again.",
+                    )
+
     def paths(self, runs: Path, run: Run) -> RunPaths:
         """Where a run of this sweep lies below `runs`."""
         return RunPaths(runs, self.name, run.id)
@@ -143,9 +100,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     for override in overrides:
         override_value(file, override)
     try:
-        content = _SweepFile.model_validate(file.data)
+        content = SweepFile.model_validate(file.data)
     except ValidationError as error:
-        raise _teach(error, file) from None
+        raise teach(error, file) from None
     seeds = content.seeds if isinstance(content.seeds, list) else list(range(content.seeds))
     _unique(seeds, "seed", file, ("seeds",))
     _unique([panel.name for panel in content.panels], "panel name", file, ("panels",))
@@ -161,7 +118,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     )
 
 
-def _panel(content: _PanelFile, file: YamlFile, index: int) -> Panel:
+def _panel(content: PanelFile, file: YamlFile, index: int) -> Panel:
     key = ("panels", index)
     with _at(file, (*key, "budget")):
         base = content.dataset.fit(budget_design(content.budget))
@@ -177,23 +134,46 @@ def _panel(content: _PanelFile, file: YamlFile, index: int) -> Panel:
 
 
 def _arm(
-    content: _ArmFile, panel: _PanelFile, budget: Budget, recipe: Recipe, file: YamlFile, key: tuple[str | int, ...]
+    content: ArmFile, panel: PanelFile, budget: Budget, recipe: Recipe, file: YamlFile, key: tuple[str | int, ...]
 ) -> Arm:
-    with _at(file, (*key, "design")):
-        design = panel.dataset.fit(_design(content.design, budget.base))
-    price = cost(design)
-    for measure in ("params", "macs"):
-        stated, counted = getattr(content, measure), getattr(price, measure)
-        if stated != counted:
-            raise UserError(
-                f"{measure} of {design.name} is {counted:,}, not {stated:,}",
-                where=file.where((*key, measure)),
-                remedy=f"Let `plan --write` write the arms, or state {counted}.",
-            )
+    design = _architecture(content, panel.dataset, budget, file, key)
+    stated = Cost(content.params, content.macs, None, None)
+    price = stated if isinstance(design, FamilyDesign) else cost(design)  # a family's is counted at launch
+    _same(design, stated, price, file, key)
     own = _recipe(content.recipe, file, (*key, "recipe")) if content.recipe else recipe
     return Arm(
         content.name or design.name, design, own, price, {str(key): value for key, value in content.published.items()}
     )
+
+
+def _same(design: Architecture, stated: Cost, price: Cost, file: YamlFile, key: tuple[str | int, ...]) -> None:
+    for measure in ("params", "macs"):
+        said, counted = getattr(stated, measure), getattr(price, measure)
+        if said != counted:
+            raise UserError(
+                f"{measure} of {design.name} is {counted:,}, not {said:,}",
+                where=file.where((*key, measure)),
+                remedy=f"Let `plan --write` write the arms, or state {counted}.",
+            )
+
+
+def _architecture(
+    content: ArmFile, dataset: Dataset, budget: Budget, file: YamlFile, key: tuple[str | int, ...]
+) -> Architecture:
+    if (content.design is None) == (content.family is None):
+        raise UserError(
+            "an arm has either a design or a family",
+            where=file.where(key),
+            remedy="Write design: resnext50_32x4d, or family: mylab.blocks:convnext with knobs: {...}.",
+        )
+    if content.design is not None:
+        if content.knobs or content.source:
+            raise UserError("knobs and source belong to a family", where=file.where(key), remedy="Leave them out.")
+        with _at(file, (*key, "design")):
+            return dataset.fit(_design(content.design, budget.base))
+    assert content.family is not None
+    with _at(file, (*key, "family")):
+        return dataset.fit(family_design(content.family, content.knobs, content.source or source_of(content.family)))
 
 
 def _design(value: str | dict[str, Any], base: Design) -> Design:
@@ -218,7 +198,7 @@ def _recipe(value: str | dict[str, Any], file: YamlFile, key: tuple[str | int, .
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise _teach(error, file, key) from None
+        raise teach(error, file, key) from None
 
 
 class _at:
@@ -239,64 +219,3 @@ def _unique(values: Sequence[Any], what: str, file: YamlFile, key: Sequence[str 
     for value in values:
         if values.count(value) > 1:
             raise UserError(f"{what} {value!r} stands twice", where=file.where(key), remedy="Name each one once.")
-
-
-def _teach(error: ValidationError, file: YamlFile, base: tuple[str | int, ...] = ()) -> UserError:
-    """What is wrong first, as a plain error with its place; a misspelt key explains a missing one."""
-    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    key = _existing((*base, *first["loc"]), file.data, keep_last=first["type"] in ("extra_forbidden", "missing"))
-    where, value, name = file.where(key), first.get("input"), str(key[-1]) if key else "the file"
-    if first["type"] == "extra_forbidden":
-        where = file.where((*key, "key")) if (*key, "key") in file.places else where
-        return UserError(f"unknown key {name!r}", where=where, remedy=did_you_mean(name, _fields(key)))
-    if first["type"] == "missing":
-        return UserError(f"{name} is missing", where=file.where(key[:-1]))
-    if isinstance(value, str) and _is_number(value):
-        spelled = repr(float(value)).removesuffix(".0")
-        return UserError(f"{name}: YAML reads {value} as text", where=where, remedy=f"Write {spelled}.")
-    message, _, remedy = first["msg"].removeprefix("Value error, ").partition(". ")
-    got = "" if first["type"] == "value_error" else f", got {_short(value)}"
-    return UserError(f"{name}: {message[0].lower()}{message[1:]}{got}", where=where, remedy=remedy or None)
-
-
-def _existing(loc: Sequence[str | int], data: Any, *, keep_last: bool) -> tuple[str | int, ...]:
-    """pydantic's path less what it adds for the branches of a union, which stand nowhere in the file."""
-    key: tuple[str | int, ...] = ()
-    for index, part in enumerate(loc):
-        inside = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
-        if inside:
-            data = data[part]
-        if inside or (keep_last and index == len(loc) - 1):
-            key = (*key, part)
-    return key
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else text[:57] + "..."
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-_NESTED: dict[str, type[BaseModel]] = {
-    "panels": _PanelFile,
-    "arms": _ArmFile,
-    "dataset": Dataset,
-    "recipe": Recipe,
-    "evidence": Evidence,
-    "resources": Resources,
-}
-
-
-def _fields(key: Sequence[str | int]) -> list[str]:
-    """The keys that the mapping around a key may have, for a spelling hint."""
-    model: type[BaseModel] = _SweepFile
-    for part in key[:-1]:
-        model = _NESTED.get(str(part), model)
-    return list(model.model_fields) + (["base"] if model is Recipe else [])

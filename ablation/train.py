@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ablation import checkpoint
 from ablation.data import Batch, open_images, steps_an_epoch
+from ablation.design import Design
 from ablation.errors import UserError
 from ablation.execution import choose_execution, freeze, slow_precision
-from ablation.network import Network, convert, initialise
+from ablation.family import FamilyDesign
+from ablation.family.network import member, seed_step
+from ablation.network import Network, commit, convert, initialise, set_norm_batch
 from ablation.records import Log, now
-from ablation.run import RunPaths, load_run, write_bytes, write_json
+from ablation.run import Run, RunPaths, load_run, write_bytes, write_json
 
 
 class Stopped(Exception):
@@ -84,8 +87,8 @@ class Training:
         self.images = open_images(self.run.dataset, self.recipe, self.device, settings.data_dir)
         self.steps = steps_an_epoch(self.images, self.recipe)
         freeze(paths, self.execution, self._data())
-        network = initialise(Network(self.run.design), self.run.seed)
-        network.set_norm_batch(self.recipe.norm_batch)
+        network = _network(self.run)
+        set_norm_batch(network, self.recipe.norm_batch)
         self.network = network.to(self.device, self.execution.dtype).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.SGD(
             self.network.parameters(),
@@ -168,6 +171,8 @@ class Training:
 
     def _step(self, batch: Batch) -> None:
         images, labels = batch
+        if isinstance(self.run.design, FamilyDesign):
+            seed_step(self.run.seed, self.progress.step)
         with self.execution.autocast():
             logits = self.network(images.to(self.execution.dtype))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -177,7 +182,7 @@ class Training:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        self.network.commit()
+        commit(self.network)
         self.progress.step += 1
         with torch.no_grad():
             self.progress.loss += loss.double() * len(labels)
@@ -257,7 +262,9 @@ class Training:
         self._must_hold()
         name = self.run.dataset.evaluate
         write_bytes(self.paths.bits(name), np.packbits(evaluation.correct).tobytes())
-        state = convert(self.network.state_dict(), self.run.design.cardinality, "c")
+        state, design = self.network.state_dict(), self.run.design
+        if isinstance(design, Design):
+            state = convert(state, design.cardinality, "c")
         buffer = io.BytesIO()
         torch.save({key: value.cpu().contiguous() for key, value in state.items()}, buffer)
         write_bytes(self.paths.weights, buffer.getvalue())
@@ -278,6 +285,13 @@ class Training:
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
         }
+
+
+def _network(run: Run) -> nn.Module:
+    """The network of a run before its first step."""
+    if isinstance(run.design, FamilyDesign):
+        return member(run.design, run.seed)
+    return initialise(Network(run.design), run.seed)
 
 
 def _percent(part: float, whole: int) -> float:

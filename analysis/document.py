@@ -77,9 +77,9 @@ def measure(sweep: Sweep, panel: Panel) -> str:
 
 def _results(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Results")
-    pages.figures_of(
-        sweep, ("error_vs_cardinality", _cardinality_caption(sweep, found)), ("error_vs_time", _time_caption(study))
-    )
+    counted = any(arm.design.cardinality for panel in sweep.panels for arm in panel.arms)  # a family has no C
+    against_c = [("error_vs_cardinality", _cardinality_caption(sweep, found))] if counted else []
+    pages.figures_of(sweep, *against_c, ("error_vs_time", _time_caption(study)))
     for finding in found:
         panel, what = finding.panel, measure(sweep, finding.panel)
         caption = f"{_name(sweep, panel)}{what} after the last epoch, on {dataset_label(panel)}."

@@ -98,9 +98,15 @@ def draw(sweep: Sweep, study: Study, found: Sequence[Finding]) -> dict[str, Figu
         error_vs_time(figures["error_vs_time"][1][index], finding, study, metric, label)
         learning_curves(figures["learning_curves"][1][index], finding.panel, study.epochs, "top-1 error")
         ladder_residuals(figures["ladder_residuals"][1][index], ladder_frame(finding.panel), labels(finding.panel))
-    figures["error_vs_cardinality"] = axes(1, height=height if len(panels) == 1 else 2.75)
-    error_vs_cardinality(figures["error_vs_cardinality"][1][0], found, study, metric, label)
+    if counted := [finding for finding in found if has_cardinality(finding)]:
+        figures["error_vs_cardinality"] = axes(1, height=height if len(panels) == 1 else 2.75)
+        error_vs_cardinality(figures["error_vs_cardinality"][1][0], counted, study, metric, label)
     return {name: _titled(name, figure, own, panels) for name, (figure, own) in figures.items()}
+
+
+def has_cardinality(finding: Finding) -> bool:
+    """Whether any arm has a C; a family's networks have none."""
+    return any(arm.design.cardinality for arm in finding.panel.arms)
 
 
 def _titled(name: str, figure: Figure, own: list[Axes], panels: Sequence[Panel]) -> Figure:
@@ -138,7 +144,7 @@ def error_vs_cardinality(ax: Axes, found: Sequence[Finding], study: Study, metri
         half = [arm.high - arm.mean if arm.n > 1 else 0.0 for _, arm in stats]
         ax.errorbar([c for c, _ in stats], [arm.mean for _, arm in stats], half, **line)
         _published(ax, finding.panel, metric, mark)
-    cardinalities = sorted({arm.design.cardinality for finding in found for arm in finding.panel.arms})
+    cardinalities = sorted({c for finding in found for c, _ in _by_cardinality(finding, study, metric)})
     _log2_ticks(ax, cardinalities)
     ax.set(xlabel="cardinality C", ylabel=f"{label} (%)")
     if len(found) > 1 or any(finding_published(f, metric) for f in found):
@@ -155,8 +161,8 @@ def _legend(ax: Axes) -> None:
 
 
 def _by_cardinality(finding: Finding, study: Study, metric: str) -> list[tuple[int, list[float]]]:
-    arms = sorted(finding.panel.arms, key=lambda arm: arm.design.cardinality)
-    return [(arm.design.cardinality, study.errors(finding.panel.name, arm.name, metric)) for arm in arms]
+    found = [(arm.design.cardinality, study.errors(finding.panel.name, arm.name, metric)) for arm in finding.panel.arms]
+    return sorted(((c, errors) for c, errors in found if c is not None), key=lambda point: point[0])
 
 
 def finding_published(finding: Finding, metric: str) -> bool:
@@ -168,10 +174,10 @@ def _published(ax: Axes, panel: Panel, metric: str, mark: dict[str, Any]) -> Non
     if not comparable(panel.dataset.name):
         return
     hollow: dict[str, Any] = {**mark, "mfc": "none", "ls": ":", "lw": 0.8, "label": f"{panel.name}, published"}
-    arms = sorted((arm for arm in panel.arms if metric in arm.published), key=lambda arm: arm.design.cardinality)
-    if arms:
-        x, y = [arm.design.cardinality for arm in arms], [arm.published[metric] for arm in arms]
-        ax.plot(x, y, **hollow)
+    points = [(arm.design.cardinality, arm.published[metric]) for arm in panel.arms if metric in arm.published]
+    known = sorted((c, error) for c, error in points if c is not None)
+    if known:
+        ax.plot([c for c, _ in known], [error for _, error in known], **hollow)
 
 
 def labels(panel: Panel) -> dict[str, str]:
@@ -273,7 +279,14 @@ def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> N
     measures = (("params_error", "parameters"), ("macs_error", "MACs"), ("activations_error", "activations"))
     y = np.arange(len(ladder))
     for index, ((key, label), colour) in enumerate(zip(measures, colours(3), strict=True)):
-        ax.plot(100 * ladder[key], y + 0.2 * (index - 1), ls="", marker=MARKERS[index], color=colour, label=label)
+        ax.plot(
+            100 * ladder[key].astype(float),
+            y + 0.2 * (index - 1),
+            ls="",
+            marker=MARKERS[index],
+            color=colour,
+            label=label,
+        )
     ax.axvline(0, color="#444444", lw=0.7)
     ax.set_yticks(y, [names.get(arm, arm) for arm in ladder["arm"]])
     ax.set_ylim(len(ladder) - 0.5, -0.5)

@@ -77,8 +77,8 @@ def _ladder_row(panel: str, budget: Budget, arm: Any) -> Row:
     }
 
 
-def _error(value: int, target: int | None) -> float | None:
-    return value / target - 1 if target else None
+def _error(value: int | None, target: int | None) -> float | None:
+    return value / target - 1 if target and value is not None else None
 
 
 def stated(budget: Budget) -> str:
@@ -88,6 +88,8 @@ def stated(budget: Budget) -> str:
 
 
 def _widths(widths: tuple[int, ...]) -> str:
+    if not widths:
+        return "–"
     doubles = all(width == widths[0] << stage for stage, width in enumerate(widths))
     return str(widths[0]) if doubles else "-".join(map(str, widths))
 

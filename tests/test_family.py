@@ -11,8 +11,9 @@ from ablation.budget import parse_budget
 from ablation.cost import cost
 from ablation.design import design_from_name
 from ablation.errors import UserError
-from ablation.family import load_family, solve_family
+from ablation.family import load_family
 from ablation.family.count import count
+from ablation.family.search import solve_family
 from ablation.plan.families import family_budget
 
 ROOT = Path(__file__).parent.parent

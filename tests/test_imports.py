@@ -23,7 +23,7 @@ class May(NamedTuple):
     heavy: str = "never"  # torch and what imports it: "top", "inside" functions, or "never"
 
 
-SPINE = "design cost budget dataset recipe records claim run sweep launches board"
+SPINE = "design cost budget dataset recipe records claim run sweep launches board family"
 ABLATION = {
     "__init__": May(),
     "errors": May(),  # may be imported by all
@@ -33,15 +33,16 @@ ABLATION = {
     "budget": May("design cost"),
     "solver": May("design cost budget"),
     "space": May("design cost budget"),
-    "family": May("design cost budget solver", heavy="inside"),
+    "family": May("design cost budget solver", "network", heavy="inside"),
     "records": May(),
     "yaml_file": May(),
     "site": May("yaml_file"),
-    "dataset": May("design"),
+    "dataset": May("family"),
     "recipe": May(),
     "claim": May("records"),
-    "run": May("design cost dataset recipe records claim"),
-    "sweep": May("design cost budget dataset recipe run yaml_file"),
+    "run": May("design family dataset recipe records claim"),
+    "schema": May("dataset recipe yaml_file"),
+    "sweep": May("design cost budget family dataset recipe run schema yaml_file"),
     "launches": May("claim run"),
     "board": May("launches run sweep"),
     "network": May("design", heavy="top"),
@@ -50,7 +51,7 @@ ABLATION = {
     "image_folder": May("data dataset network recipe sources", heavy="top"),
     "execution": May("run", heavy="top"),
     "checkpoint": May("run", heavy="top"),
-    "train": May("data execution network checkpoint records run", heavy="top"),
+    "train": May("design family data execution network checkpoint records run", heavy="top"),
     "worker": May("claim data execution records run train", heavy="top"),
     "job": May("", "train worker"),
     "progress": May("board records sweep"),

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from ablation.design import FORMS, SHORTCUTS, Design, design_from_name
-from ablation.network import BatchNorm, Network, convert, initialise, stream
+from ablation.network import BatchNorm, Network, commit, convert, initialise, set_norm_batch, stream
 
 SMALL = Design(
     blocks=(2, 1), cardinality=3, widths=(2, 5), outputs=(8, 16), stem="cifar", stem_width=4, classes=5, resolution=9
@@ -171,13 +171,13 @@ def test_evaluation_leaves_no_trace():
     network = network_of(SMALL).eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     network(images(4, 3, 9, 9))
-    network.commit()
+    commit(network)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 def test_a_network_s_gradient_in_groups_is_the_mean_over_groups():
     x, whole, halves = images(8, 3, 9, 9, dtype=torch.float64), network_of(SMALL).double(), network_of(SMALL).double()
-    whole.set_norm_batch(4)
+    set_norm_batch(whole, 4)
     whole(x).mean().backward()
     for part in x.split(4):
         (halves(part).mean() / 2).backward()

@@ -61,15 +61,8 @@ def main(
       python -m ablation.plan --family docs/examples/convnext.py:convnext --axis expansion=2,3,4
       python -m ablation.plan --space --widths 1-64 --sample 50 --out space.parquet
     """
-    if panel is not None and write is None:
-        raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
     if family:
-        from ablation.plan.families import plan_family, refuse_others
-
-        refuse_others(_designs_own(locals()))
-        image = {"resolution": resolution, "classes": classes}
-        plan_family(family, budget, axis, match, tolerance, image, as_json=as_json)
-        return None
+        return _plan_family(locals())
     axes = check_axes(axis or ["cardinality"])
     goal = _goal(f"{budget},base={base}" if base else budget, write, panel, resolution, classes)
     if space:
@@ -80,9 +73,7 @@ def main(
         rows = explore(searched, Wanted(out, sample, seed, figure, as_json))
         return _finish(rows, goal, write, panel, verify, as_json)
     if blocks or widths or out or sample or seed:
-        raise UserError(
-            "--blocks, --widths, --out, --sample and --seed describe a space of designs", remedy="Add --space."
-        )
+        raise UserError("--blocks, --widths, --out, --sample and --seed describe a space", remedy="Add --space.")
     rule = _rule(goal, axes, match, tolerance, tight, multiple, batch)
     cardinality = cardinality or _usual_cardinalities(goal, axes)
     rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, width, scale)]
@@ -92,11 +83,19 @@ def main(
     return _finish(rows, goal, write, panel, verify, as_json)
 
 
-def _designs_own(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that speak of a Design, by name, where they are not at their defaults."""
+def _plan_family(given: dict[str, Any]) -> int | None:
+    """Plan a family; the options that speak of a Design are refused where they are not at their defaults."""
+    from ablation.plan.families import plan_family, refuse_others
+
     names = "cardinality width scale base tight proof figure write panel verify space blocks widths out sample seed"
     changed = {"multiple": given["multiple"] != 1, "batch": given["batch"] != 32}
-    return {f"--{name}": value for name, value in ({name: given[name] for name in names.split()} | changed).items()}
+    refuse_others(
+        {f"--{name}": value for name, value in ({name: given[name] for name in names.split()} | changed).items()}
+    )
+    image = {name: given[name] for name in ("resolution", "classes")}
+    match, tolerance = given["match"], given["tolerance"]
+    plan_family(given["family"], given["budget"], given["axis"], match, tolerance, image, as_json=given["as_json"])
+    return None
 
 
 def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None:
@@ -129,6 +128,8 @@ def _finish(
 
 def _goal(text: str, write: Path | None, panel: str | None, resolution: int | None, classes: int | None) -> Budget:
     """The budget; at the resolution and the classes of a panel's own data set, where that is to be written."""
+    if panel is not None and write is None:
+        raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
     if write is not None:
         if resolution or classes:
             raise UserError(

@@ -13,10 +13,10 @@ from ablation.budget import STATED, Budget, budget_design, parse_budget
 from ablation.command import print_json
 from ablation.design import Design
 from ablation.errors import UserError, did_you_mean
-from ablation.family import Family, FamilySolution, load_family, solve_family
+from ablation.family import Family, load_family
 from ablation.family.count import checked
 from ablation.family.declare import IMAGE, Knobs
-from ablation.family.search import MEASURES, family_rule
+from ablation.family.search import MEASURES, FamilySolution, family_rule, solve_family
 from ablation.solver import TOLERANCE, Rule, parse_share
 
 WORDS = {"params": "params", "macs": "MACs", "activations": "activations"}

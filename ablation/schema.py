@@ -1,0 +1,148 @@
+"""What a sweep file may say, and what is said of one that says something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ablation.dataset import Dataset
+from ablation.errors import UserError, did_you_mean
+from ablation.recipe import Recipe
+from ablation.yaml_file import YamlFile
+
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Whole = Annotated[int, Field(strict=True, ge=1)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Precision = Literal["fp32", "tf32", "bf16", "fp64"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Evidence(_Model):
+    """What is measured, and what counts as the same."""
+
+    metric: Literal["top1_error", "top5_error"] = "top1_error"
+    margin: Number | None = None
+    """Percentage points within which two arms are called equivalent; None: that is not claimed."""
+
+
+class Resources(_Model):
+    """What a run and a launch may use. None of it enters a run's id."""
+
+    gpus: Annotated[int, Field(strict=True, ge=0, le=1)] | None = None
+    """GPUs of a run: 0 or 1; None: one where there is one. (Batch-norm groups make one GPU do the work of eight.)"""
+    threads: Whole = 1
+    """CPU threads of a run; two runs of one thread train more images than one run of two."""
+    cpus: Whole | None = None
+    """Slurm: CPUs of a worker; by default its threads, or 8 with a GPU."""
+    memory_gb: Whole | None = None
+    """Slurm: memory of a worker; by default the cluster's own."""
+    parallel: Whole = 4
+    """Workers at once, at most."""
+    job_hours: Annotated[float, Field(strict=True, gt=0)] = 24
+    """Slurm: time limit of a job; its worker saves before that, and is queued again."""
+    checkpoint_minutes: Number = 10
+
+
+class ArmFile(_Model):
+    """An arm, as it is written: a design, or a family with knobs."""
+
+    design: Annotated[str, Field(strict=True)] | dict[str, Any] | None = None
+    family: Text | None = None
+    """`mylab.blocks:convnext` or `blocks.py:convnext`."""
+    knobs: dict[str, Any] = {}
+    source: Text | None = None
+    """Digest of the family's module, as `plan` writes it: an edited module is then refused."""
+    name: Text | None = None
+    params: Whole
+    macs: Whole
+    recipe: Annotated[str, Field(strict=True)] | dict[str, Any] | None = None
+    published: dict[Literal["top1_error", "top5_error", "train_error"], Number] = {}
+
+
+class PanelFile(_Model):
+    """A panel, as it is written."""
+
+    name: Text
+    budget: Text
+    dataset: Dataset
+    recipe: Annotated[str, Field(strict=True)] | dict[str, Any]
+    baseline: Text
+    arms: Annotated[list[ArmFile], Field(min_length=1)]
+
+
+class SweepFile(_Model):
+    """A sweep, as it is written."""
+
+    question: Text
+    panels: Annotated[list[PanelFile], Field(min_length=1)]
+    seeds: Whole | Annotated[list[Natural], Field(min_length=1)] = 3
+    precision: Precision = "fp32"
+    evidence: Evidence = Evidence()
+    resources: Resources = Resources()
+
+
+def teach(error: ValidationError, file: YamlFile, base: tuple[str | int, ...] = ()) -> UserError:
+    """What is wrong first, as a plain error with its place; a misspelt key explains a missing one."""
+    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    key = _existing((*base, *first["loc"]), file.data, keep_last=first["type"] in ("extra_forbidden", "missing"))
+    where, value, name = file.where(key), first.get("input"), str(key[-1]) if key else "the file"
+    if first["type"] == "extra_forbidden":
+        where = file.where((*key, "key")) if (*key, "key") in file.places else where
+        return UserError(f"unknown key {name!r}", where=where, remedy=did_you_mean(name, _fields(key)))
+    if first["type"] == "missing":
+        return UserError(f"{name} is missing", where=file.where(key[:-1]))
+    if isinstance(value, str) and _is_number(value):
+        spelled = repr(float(value)).removesuffix(".0")
+        return UserError(f"{name}: YAML reads {value} as text", where=where, remedy=f"Write {spelled}.")
+    message, _, remedy = first["msg"].removeprefix("Value error, ").partition(". ")
+    got = "" if first["type"] == "value_error" else f", got {_short(value)}"
+    return UserError(f"{name}: {message[0].lower()}{message[1:]}{got}", where=where, remedy=remedy or None)
+
+
+def _existing(loc: Sequence[str | int], data: Any, *, keep_last: bool) -> tuple[str | int, ...]:
+    """pydantic's path less what it adds for the branches of a union, which stand nowhere in the file."""
+    key: tuple[str | int, ...] = ()
+    for index, part in enumerate(loc):
+        inside = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
+        if inside:
+            data = data[part]
+        if inside or (keep_last and index == len(loc) - 1):
+            key = (*key, part)
+    return key
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+_NESTED: dict[str, type[BaseModel]] = {
+    "panels": PanelFile,
+    "arms": ArmFile,
+    "dataset": Dataset,
+    "recipe": Recipe,
+    "evidence": Evidence,
+    "resources": Resources,
+}
+
+
+def _fields(key: Sequence[str | int]) -> list[str]:
+    """The keys that the mapping around a key may have, for a spelling hint."""
+    model: type[BaseModel] = SweepFile
+    for part in key[:-1]:
+        model = _NESTED.get(str(part), model)
+    return list(model.model_fields) + (["base"] if model is Recipe else [])
