@@ -415,3 +415,16 @@ def test_what_no_axis_takes_is_one_plain_error(plan, arguments):
     code, out, err = plan(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
+
+
+def test_writing_leaves_the_arms_of_families_alone(plan, tmp_path):
+    path = tmp_path / "mixed.yaml"
+    plan("--budget", "fashion", "--cardinality", "1", "2", "--write", str(path))
+    family = f"{ROOT}/docs/examples/mlp.py:mlp"
+    arm = f'      - {{family: "{family}", knobs: {{width: 53, ratio: 2}}, params: 64935, macs: 64554}}  # mine\n'
+    head, between, tail = path.read_text().partition("seeds:")
+    path.write_text(head + arm + between + tail)
+    assert len(load_sweep(path).panels[0].arms) == 3
+    plan("--budget", "fashion", "--cardinality", "1", "2", "4", "--write", str(path))
+    assert arm in path.read_text()
+    assert len(load_sweep(path).panels[0].arms) == 4

@@ -157,12 +157,16 @@ def _change(edit: Edit, panel: yaml.MappingNode, budget: Budget, rows: list[Solu
         mine = [index for index, name in enumerate(designs) if name == design]
         kept += [_with_costs(texts[index], row) for index in mine] or [_new_arm(row) + "\n"]
         names |= {_arm_name(items[index], design): design for index in mine} or {design: design}
+    families = [index for index, item in enumerate(items) if _is_family(item)]
+    kept += [texts[index] for index in families]
+    names |= {_arm_name(items[index], ""): "" for index in families}
     edit.items(panel, "arms", kept)
     baseline = value_of(panel, "baseline")
-    if baseline.value not in names:
+    if baseline.value not in names and "" not in names:  # a family without a name may be the baseline
         first = next(name for name, design in names.items() if design == _least(rows).design.name)
         edit.value(panel, "baseline", scalar(first))
-    gone = [name or "an arm that could not be read" for name in designs]
+    named = [name for index, name in enumerate(designs) if index not in families]
+    gone = [name or "an arm that could not be read" for name in named]
     return [name for name in gone if name not in {row.design.name for row in rows}]
 
 
@@ -179,9 +183,14 @@ def _arm_name(item: yaml.Node, design: str) -> str:
     return value_of(item, "name").value or design
 
 
+def _is_family(item: yaml.Node) -> bool:
+    """Whether an arm is somebody's own architecture, which a ladder of designs leaves alone."""
+    return isinstance(item, yaml.MappingNode) and any(key.value == "family" for key, _ in item.value)
+
+
 def _name_of(item: yaml.Node, base: Design) -> str | None:
     """The name of an arm's design; None where it can't be read."""
-    if not isinstance(item, yaml.MappingNode):
+    if not isinstance(item, yaml.MappingNode) or _is_family(item):
         return None
     content = yaml.safe_load(yaml.serialize(value_of(item, "design")))
     try:
