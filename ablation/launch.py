@@ -206,7 +206,9 @@ def start_slurm(request: Request, launch: Launch, todo: list[str]) -> list[Job[A
     job = worker_job(request, launch, todo)
     count = min(len(todo), request.sweep.resources.parallel)
     try:
-        jobs = slurm_executor(request, launch.folder).map_array(call, [job] * count)
+        executor = slurm_executor(request, launch.folder)
+        with executor.batch():  # the job itself, not a function of it: submitit looks for its `checkpoint`
+            jobs = [executor.submit(job) for _ in range(count)]
     except (FailedJobError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(launch.folder, ignore_errors=True)
         raise UserError(f"Slurm refused the submission: {error}", remedy="See the job script: --dry-run.") from None
@@ -247,11 +249,6 @@ def slurm_executor(request: Request, folder: Path) -> SlurmExecutor:
         **{key: value for key, value in parameters.items() if value is not None or key == "wckey"}
     )
     return executor
-
-
-def call(job: WorkerJob) -> dict[str, Any]:
-    """Run a worker: arrays are made by mapping a function over its arguments."""
-    return job()
 
 
 def show_plan(request: Request, board: Board, *, as_json: bool) -> int:

@@ -52,7 +52,9 @@ def test_the_demo_sweep_is_submitted_and_finished(small_fashion, tmp_path):
     assert hosts <= {"n1", "n2"}
 
 
-def test_a_preempted_worker_saves_is_queued_again_and_goes_on(small_fashion, tmp_path, monkeypatch):
+# submitit takes any signal for a time-out where the limit is ten minutes or less, and for a preemption in a long job
+@pytest.mark.parametrize("hours", [24, 0.1], ids=["preempted", "timed out"])
+def test_a_worker_that_is_told_to_leave_saves_is_queued_again_and_goes_on(small_fashion, tmp_path, monkeypatch, hours):
     monkeypatch.setitem(os.environ, "ABLATION_SITE", str(tmp_path / "site.yaml"))
     (tmp_path / "site.yaml").write_text("partition: main\n")
     runs, longer = tmp_path / "runs", ("--set", "panels.0.recipe.epochs=150")
@@ -61,7 +63,7 @@ def test_a_preempted_worker_saves_is_queued_again_and_goes_on(small_fashion, tmp
     sweep = load_sweep(ROOT / "sweeps" / "fashion_mnist.yaml", overrides)
     paths = sweep.paths(runs, sweep.runs()[0])
     arguments = [sys.executable, "-m", "ablation.launch", "sweeps/fashion_mnist.yaml", *options]
-    for override in (*SHORT, longer[1]):
+    for override in (*SHORT, longer[1], f"resources.job_hours={hours}"):
         arguments += ["--set", override]
     subprocess.run(arguments, check=True, cwd=ROOT, timeout=60, capture_output=True)
     deadline = time.monotonic() + 60
