@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,7 @@ def _versions(*packages: str) -> dict[str, str | None]:
     return {package.removeprefix("cardinality-"): installed(package) for package in packages}
 
 
+@cache
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:

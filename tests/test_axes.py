@@ -13,7 +13,6 @@ from ablation.cost import cost
 from ablation.design import Design
 from ablation.errors import UserError
 from ablation.solver import MATCHES, Rule, change, check_axes, errors, prove, solve, solve_ladder, spread
-from ablation.solver.nearest import nearest_ratio
 
 AXIS = {axis: frozenset({axis}) for axis in ("cardinality", "width", "depth", "groups")}
 
@@ -145,12 +144,6 @@ def test_a_ladder_spreads_in_what_was_not_matched():
     apart = spread(solve_ladder("resnet50", cardinalities=[1, 2, 4, 8, 32]), 32)
     assert apart["activations"] == pytest.approx(0.296, abs=1e-3)
     assert apart["params"] < 0.03
-
-
-def test_a_number_is_found_by_a_noisy_clock():
-    assert nearest_ratio(lambda n: n / 37, start=64) == 37
-    assert nearest_ratio(lambda n: (n + 5) / 40 * (1.01 if n % 2 else 0.99), start=10) in (34, 35, 36)
-    assert nearest_ratio(lambda n: 2.0 + n, start=3) == 1
 
 
 def test_a_scaled_budget_has_a_name_that_reads_back():

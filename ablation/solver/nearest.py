@@ -1,8 +1,7 @@
-"""One whole number, the nearest to a budget: the d of a doubling design, or its C; and one that a clock judges."""
+"""One whole number, the nearest to a budget: the d of a doubling design, or its C."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -34,25 +33,3 @@ def nearest_width(rule: Rule, budget: Budget, base: Design) -> Design:
 def nearest_cardinality(rule: Rule, budget: Budget, base: Design) -> Design:
     """`base` at the C that is nearest by the rule; its widths stay."""
     return replace(base, cardinality=nearest(lambda n: rule.errors(budget, replace(base, cardinality=n))))
-
-
-def nearest_ratio(ratio: Callable[[int], float], start: int, tries: int = 6) -> int:
-    """The n whose measured ratio is nearest to 1, from `start` in at most `tries` measurements.
-
-    `ratio` grows with n but for noise, and costs time: n moves in proportion until 1 lies between two, then between
-    these until they touch.
-    """
-    seen: dict[int, float] = {}
-    n = max(1, start)
-    while n not in seen and len(seen) < tries:
-        seen[n] = ratio(n)
-        below = max((k for k in seen if seen[k] < 1), default=0)
-        above = min((k for k in seen if seen[k] >= 1), default=None)
-        if above is None:
-            n = max(below + 1, round(below / seen[below]))
-        elif below == 0 or below >= above:
-            n = max(1, min(above - 1, round(above / seen[above])))
-        else:
-            share = (1 - seen[below]) / (seen[above] - seen[below])
-            n = min(max(below + 1, round(below + share * (above - below))), max(below + 1, above - 1))
-    return min(sorted(seen), key=lambda k: abs(math.log(seen[k])))
