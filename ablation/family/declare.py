@@ -38,6 +38,12 @@ class Family:
         """The function's parameters less those that the images decide, in its order."""
         return [name for name in inspect.signature(self.function).parameters if name not in IMAGE]
 
+    def complete(self, knobs: Knobs) -> Knobs:
+        """These knobs, and the function's defaults for those that are left out."""
+        parameters = inspect.signature(self.function).parameters
+        usual = {name: parameters[name].default for name in self.knobs}
+        return {name: value for name, value in usual.items() if value is not inspect.Parameter.empty} | knobs
+
     def step(self, knobs: Knobs) -> int:
         """What the solved knob is a multiple of, beside these other knobs. Raises UserError."""
         try:

@@ -35,6 +35,14 @@ def source_of(name: str) -> str:
         raise UserError(f"family {name}: {path} can't be read: {error.strerror or error}") from None
 
 
+def same_family(one: str, other: str) -> bool:
+    """Whether two names mean one function of one file, however that is spelled."""
+    try:
+        return one == other or (split_name(one)[1] == split_name(other)[1] and _file(one).samefile(_file(other)))
+    except (UserError, OSError):
+        return False
+
+
 def load_family(name: str) -> Family:
     """Import a family's module; the current directory is on the path.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ablation.budget import Budget, budget_design, parse_budget
 from ablation.command import print_json, run
 from ablation.errors import UserError
 from ablation.plan import options
+from ablation.plan.arms import Ladder, design_ladder
 from ablation.plan.proof import add_proof, draw, notes, show_proof
 from ablation.plan.table import contract, explain, show
 from ablation.solver import TOLERANCE, Rule, Solution, check_axes, follow, parse_share, points, rule_for
@@ -71,7 +72,7 @@ def main(
         refuse_ladder_options(axis, width, scale, match, tight, proof, multiple != 1, batch != 32)
         searched = space_of(goal, blocks or [], cardinality, widths, tolerance)
         rows = explore(searched, Wanted(out, sample, seed, figure, as_json))
-        return _finish(rows, goal, write, panel, verify, as_json)
+        return _finish(rows, goal, None, write, panel, verify, as_json)
     if blocks or widths or out or sample or seed:
         raise UserError("--blocks, --widths, --out, --sample and --seed describe a space", remedy="Add --space.")
     rule = _rule(goal, axes, match, tolerance, tight, multiple, batch)
@@ -80,21 +81,19 @@ def main(
     _print(goal, rule, rows, axes, proof, as_json)
     if figure:
         draw(figure, rows)
-    return _finish(rows, goal, write, panel, verify, as_json)
+    return _finish(rows, goal, axes, write, panel, verify, as_json)
 
 
 def _plan_family(given: dict[str, Any]) -> int | None:
     """Plan a family; the options that speak of a Design are refused where they are not at their defaults."""
-    from ablation.plan.families import plan_family, refuse_others
+    from ablation.plan.families import Asked, plan_family, refuse_others
 
-    names = "cardinality width scale base tight proof figure write panel verify space blocks widths out sample seed"
+    names = "cardinality width scale base tight proof figure verify space blocks widths out sample seed"
     changed = {"multiple": given["multiple"] != 1, "batch": given["batch"] != 32}
     refuse_others(
         {f"--{name}": value for name, value in ({name: given[name] for name in names.split()} | changed).items()}
     )
-    image = {name: given[name] for name in ("resolution", "classes")}
-    match, tolerance = given["match"], given["tolerance"]
-    plan_family(given["family"], given["budget"], given["axis"], match, tolerance, image, as_json=given["as_json"])
+    plan_family(Asked(**{field.name: given[field.name] for field in fields(Asked)}))
     return None
 
 
@@ -116,13 +115,19 @@ def _print(goal: Budget, rule: Rule, rows: list[Solution], axes: frozenset[str],
 
 
 def _finish(
-    rows: list[Solution], goal: Budget, write: Path | None, panel: str | None, verify: bool, as_json: bool
+    rows: list[Solution],
+    goal: Budget,
+    axes: frozenset[str] | None,
+    write: Path | None,
+    panel: str | None,
+    verify: bool,
+    as_json: bool,
 ) -> int | None:
-    """Count the rows again and write them, where that is asked for; 1 where counts differ."""
+    """Count the rows (along `axes`; None: drawn) again and write them, where that is asked; 1 where counts differ."""
     if verify and not _verified(rows, quiet=as_json):
         return 1
     if write:
-        _write(write, goal, rows, panel, quiet=as_json)
+        _write(write, design_ladder(goal, rows, axes), panel, quiet=as_json)
     return None
 
 
@@ -174,10 +179,10 @@ def _verified(rows: list[Solution], quiet: bool) -> bool:
     return not wrong
 
 
-def _write(path: Path, budget: Budget, rows: list[Solution], panel: str | None, quiet: bool) -> None:
+def _write(path: Path, ladder: Ladder, panel: str | None, quiet: bool) -> None:
     from ablation.plan.write import write_panel
 
-    print(write_panel(path, budget, rows, panel), file=sys.stderr if quiet else sys.stdout)
+    print(write_panel(path, ladder, panel), file=sys.stderr if quiet else sys.stdout)
 
 
 if __name__ == "__main__":

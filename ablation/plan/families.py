@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,44 +17,112 @@ from ablation.design import Design
 from ablation.errors import UserError, did_you_mean
 from ablation.family import Family, load_family
 from ablation.family.count import checked
-from ablation.family.declare import IMAGE, Knobs
+from ablation.family.declare import IMAGE, Knobs, spelled
 from ablation.family.search import MEASURES, FamilySolution, family_rule, solve_family
+from ablation.plan.arms import family_arm, family_ladder, inline, panel_name
+from ablation.plan.new_file import new_image
 from ablation.solver import TOLERANCE, Rule, parse_share
 
 WORDS = {"params": "params", "macs": "MACs", "activations": "activations"}
 
 
-def plan_family(
-    name: str,
-    budget: str,
-    axis: Sequence[str] | None,
-    match: str | None,
-    tolerance: str | None,
-    image: Mapping[str, int | None],
-    *,
-    as_json: bool,
-) -> None:
-    """Solve a family for each combination of the knobs in `axis`, such as `expansion=2,3,4`, and print the rows.
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command that a family takes; None where they are not given."""
 
-    `image` has the resolution and classes that were asked for (None: the budget's). Raises UserError.
+    family: str
+    budget: str
+    axis: Sequence[str] | None
+    match: str | None
+    tolerance: str | None
+    resolution: int | None
+    classes: int | None
+    as_json: bool
+    write: Path | None
+    panel: str | None
+
+    @property
+    def image(self) -> dict[str, int]:
+        """The image fields that were asked for."""
+        given = {"resolution": self.resolution, "classes": self.classes}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+def plan_family(asked: Asked) -> None:
+    """Solve a family for each combination of the knobs in `axis`, such as `expansion=2,3,4`, print the rows, and do
+    with them what else was asked. Raises UserError.
     """
-    family = load_family(name)
-    points = knob_points(family, axis or ())
-    given = {key: value for key, value in image.items() if value is not None}
-    goal, size = family_budget(family, budget, given)
-    within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
-    rule = family_rule(goal, match, within)
-    rows = [solve_family(family, goal, point, match, within, size) for point in points]
-    if as_json:
+    family = load_family(asked.family)
+    points = knob_points(family, asked.axis or ())
+    goal, size = family_goal(family, asked)
+    within = parse_share(asked.tolerance, "--tolerance") if asked.tolerance else TOLERANCE
+    rule = family_rule(goal, asked.match, within)
+    rows = [solve_family(family, goal, point, asked.match, within, size) for point in points]
+    if asked.as_json:
         print_json(contract(goal, rule, rows))
     else:
         show(family, goal, rows)
         print(explain(family, rule, rows))
+    if asked.write:
+        _write(asked.write, family, goal, rows, asked)
+
+
+def _write(path: Path, family: Family, goal: Budget, rows: list[FamilySolution], asked: Asked) -> None:
+    from ablation.plan.write import write_panel
+
+    ladder = family_ladder(family, goal, rows, asked.budget, own_design(family, asked.budget))
+    done = write_panel(path, ladder, _panel(family, asked))
+    print(done, file=sys.stderr if asked.as_json else sys.stdout)
+
+
+def _panel(family: Family, asked: Asked) -> str | None:
+    """The panel that is meant; where the budget is a design of the family the one of its name, since the numbers that
+    the file has as its budget follow from the panel's own images."""
+    own = own_design(family, asked.budget) is not None
+    return asked.panel or (panel_name(family, asked.budget) if own else None)
+
+
+def family_goal(family: Family, asked: Asked) -> tuple[Budget, dict[str, int]]:
+    """The budget and the images; those of the panel's data set where they are to be written. Raises UserError."""
+    if asked.write is None:
+        if asked.panel is not None:
+            raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
+        return family_budget(family, asked.budget, asked.image)
+    from ablation.plan.write import dataset_of_panel
+
+    panel = _panel(family, asked)
+    named = None if own_design(family, asked.budget) else asked.budget
+    dataset = dataset_of_panel(asked.write, named, panel)
+    if dataset is None:
+        found = family_budget(family, asked.budget, asked.image)[1]
+        return _fitting(family, asked.budget, new_image(found), "a new panel")
+    if asked.image:
+        raise UserError(
+            "--resolution and --classes don't go with a panel that is there: its dataset says them",
+            remedy="Leave them out, or name another panel with --panel.",
+        )
+    facts = {"channels": dataset.facts.channels, "resolution": dataset.resolution, "classes": dataset.classes}
+    return _fitting(family, asked.budget, facts, f"that panel's data set {dataset.name}")
+
+
+def _fitting(family: Family, text: str, image: dict[str, int], whose: str) -> tuple[Budget, dict[str, int]]:
+    goal, size = family_budget(family, text, image)
+    if size != image:
+        raise UserError(
+            f"{family.name} is made for images of {spelled(family.image)}; {whose} has {spelled(image)}",
+            remedy="Write into a panel whose dataset has such images: see `dataset` in the sweep file.",
+        )
+    return goal, size
 
 
 def refuse_others(given: Mapping[str, Any]) -> None:
     """Raises UserError where an option that is a Design's was given with --family."""
     used = [name for name, value in given.items() if value]
+    if "--tight" in used:
+        raise UserError(
+            "--tight frees the stage widths of a design; a family has one free knob, the one that is solved for",
+            remedy="Leave it out; --tolerance says how near the budget a row must be.",
+        )
     if used:
         raise UserError(
             f"{used[0]} does not go with --family",
@@ -92,7 +162,7 @@ def family_budget(family: Family, text: str, given: Mapping[str, int]) -> tuple[
     The images are those of the budget's design, unless `given` or declared by the family; a budget in numbers has
     none. Raises UserError.
     """
-    knobs = _own_design(family, text)
+    knobs = own_design(family, text)
     if knobs is None:
         base = budget_design(text)
         named = "=" not in text.replace(",base=", "")
@@ -109,7 +179,7 @@ def _replaced(base: Design, size: Mapping[str, int]) -> Design:
     return replace(base, **size)  # type: ignore[arg-type]
 
 
-def _own_design(family: Family, text: str) -> Knobs | None:
+def own_design(family: Family, text: str) -> Knobs | None:
     """The knobs in a budget such as `width=96,expansion=4`; None where it is another budget."""
     pairs = [item.partition("=") for item in text.replace(" ", "").split(",")]
     if not all(equals for _, equals, _ in pairs) or all(name in (*STATED, "base") for name, _, _ in pairs):
@@ -144,15 +214,8 @@ def _row(row: FamilySolution) -> dict[str, Any]:
         "neighbours": [{"value": value, "errors": found} for value, found in row.neighbours],
         "source": design.source,
         "image": design.image,
-        "arm": arm(row),
+        "arm": family_arm(row),
     }
-
-
-def arm(row: FamilySolution) -> dict[str, Any]:
-    """A row as an arm of a sweep file."""
-    design = row.design
-    price = {"params": row.cost.params, "macs": row.cost.macs}
-    return {"family": design.family, "knobs": design.knobs, **price, "source": design.source}
 
 
 def show(family: Family, budget: Budget, rows: list[FamilySolution]) -> None:
@@ -194,9 +257,8 @@ def explain(family: Family, rule: Rule, rows: list[FamilySolution]) -> str:
     form = " They equal the family's closed form." if family.cost else ""
     lines.append(f"Counted on the networks (meta device): MACs are FlopCounterMode's forward count, halved.{form}")
     fitting = [row for row in rows if row.admissible]
-    flow: dict[str, Any] = {"default_flow_style": True, "width": 10_000, "sort_keys": False}
     lines += ["As arms of a sweep:"] if fitting else []
-    return "\n".join([*lines, *(f"  - {yaml.safe_dump(arm(row), **flow).strip()}" for row in fitting)])
+    return "\n".join([*lines, *(f"  - {inline(family_arm(row))}" for row in fitting)])
 
 
 def _errors(found: dict[str, float | None]) -> str:

@@ -6,50 +6,38 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ablation.budget import Budget, budget_design, parse_budget
-from ablation.design import Design, design_from_dict, design_from_name
 from ablation.errors import UserError
+from ablation.plan.arms import Arm, Ladder, name_of
 from ablation.plan.edit import Edit, end, item_texts, scalar, value_of
-from ablation.solver import Solution
+from ablation.plan.new_file import new_file, new_panel
 
-PANELS = {
-    "imagenet": ("{name: imagenet, resolution: 224}", "imagenet-paper"),
-    "cifar": ("cifar10", "cifar-paper"),
-    "small": ("fashion_mnist", "fashion"),
-}
-"""What a new panel trains on and how, by the stem of its budget's design."""
-
-STUDIES = {
-    "imagenet": ("bf16", "margin: 0.2", "{gpus: 1, parallel: 4, job_hours: 24}"),
-    "cifar": ("bf16", "margin: 0.2", "{gpus: 1, parallel: 4, job_hours: 24}"),
-    "small": ("fp32", "margin: 0.5", "{parallel: 4}"),
-}
-"""Precision, evidence and resources of a new file."""
+if TYPE_CHECKING:
+    from ablation.sweep import Dataset
 
 
-def write_panel(path: Path, budget: Budget, rows: list[Solution], panel: str | None = None) -> str:
-    """Write `rows` into the sweep file at `path`; what was done, in words.
+def write_panel(path: Path, ladder: Ladder, panel: str | None = None) -> str:
+    """Write a ladder into the sweep file at `path`; what was done, in words.
 
     Makes the file where it is absent; adds the panel where it is new; else changes that panel's arms in place: arms
     of a design that stays keep their name, published numbers and comments. The file changes whole or not at all.
-    Raises UserError where a row is inadmissible or twice there, or the file is not a sweep that can be edited.
+    Raises UserError where the file is not a sweep that can be edited.
     """
-    _check(rows)
     old = _read(path)
-    name, dropped = panel or budget.name, list[str]()
+    name, dropped = panel or ladder.panel, list[str]()
     if not old.strip():
-        new = _new_file(budget, rows, name)
+        new = new_file(ladder, name)
     else:
         try:
-            new, name, dropped = _edited(path, old, budget, rows, panel)
+            new, name, dropped = _edited(path, old, ladder, panel)
         except yaml.YAMLError:
             raise UserError("these arms can't be edited", where=str(path), remedy=_BY_HAND) from None
     note = _replace(path, new, name)
-    done = f"{path}: {len(rows)} arms in panel {name!r}" + (
+    done = f"{path}: {len(ladder.arms)} arms in panel {name!r}" + (
         f"; no longer there: {', '.join(dropped)}" if dropped else ""
     )
     return done + (f"\nThe file is not ready yet: {note}" if note else "")
@@ -57,147 +45,88 @@ def write_panel(path: Path, budget: Budget, rows: list[Solution], panel: str | N
 
 def budget_of_panel(path: Path, budget: str, panel: str | None) -> Budget:
     """The budget named `budget`; where its panel is in the file already, at that panel's resolution and classes."""
+    dataset = dataset_of_panel(path, budget, panel)
+    return parse_budget(budget, dataset.fit(budget_design(budget)) if dataset else None)
+
+
+def dataset_of_panel(path: Path, budget: str | None, panel: str | None) -> Dataset | None:
+    """The data set of the panel of that name, or without one of that budget, where it is in the file already.
+
+    `budget` None: it is not known before the images are, so the panel may have any.
+    """
     text = _read(path)
     node = _find(path, _compose(path, text), budget, panel) if text.strip() else None
     if node is None:
-        return parse_budget(budget)
+        return None
     from pydantic import ValidationError
 
     from ablation.sweep import Dataset
 
     try:
-        dataset = Dataset.model_validate(yaml.safe_load(yaml.serialize(value_of(node, "dataset"))))
+        return Dataset.model_validate(yaml.safe_load(yaml.serialize(value_of(node, "dataset"))))
     except (ValidationError, yaml.YAMLError) as error:
         where = f"{path}:{node.start_mark.line + 1}"
         raise UserError("this panel's dataset can't be read", where=where, remedy=str(error).split("\n")[0]) from None
-    return parse_budget(budget, dataset.fit(budget_design(budget)))
 
 
-def _check(rows: list[Solution]) -> None:
-    if {row.scale for row in rows} != {1.0}:
-        raise UserError(
-            "not written: a panel has one budget, and these rows have several scales of it",
-            remedy="Scale the budget in its place: --budget 2*resnet50.",
-        )
-    bad = [row for row in rows if not row.admissible]
-    if bad:
-        raise UserError(
-            "not written: no admissible width at " + ", ".join(f"C={row.design.cardinality}" for row in bad),
-            remedy="Leave it out of --cardinality, free the stage widths with --tight, or allow a wider --tolerance.",
-        )
-    names = [row.design.name for row in rows]
-    if len(set(names)) < len(names):
-        raise UserError("not written: one design would be an arm twice", remedy="Give each cardinality once.")
-
-
-def _new_file(budget: Budget, rows: list[Solution], panel: str) -> str:
-    precision, margin, resources = STUDIES[budget.base.stem]
-    return (
-        "question: At one budget, does error fall as cardinality grows?\n"
-        f"panels:\n{_new_panel(budget, rows, panel, '  ')}"
-        f"seeds: 3\nprecision: {precision}\n"
-        f"evidence: {{metric: top1_error, {margin}}}\nresources: {resources}\n"
-    )
-
-
-def _new_panel(budget: Budget, rows: list[Solution], name: str, indent: str) -> str:
-    dataset, recipe = PANELS[budget.base.stem]
-    fields = [
-        f"- name: {scalar(name)}",
-        f"  budget: {scalar(budget.name)}",
-        f"  dataset: {dataset}",
-        f"  recipe: {recipe}",
-        f"  baseline: {_least(rows).design.name}",
-        "  arms:                          # written by plan; costs are checked again at launch",
-        *(f"    {_new_arm(row)}" for row in rows),
-    ]
-    return "".join(f"{indent}{line}\n" for line in fields)
-
-
-def _new_arm(row: Solution) -> str:
-    design = row.design
-    costs = f"params: {row.cost.params}, macs: {row.cost.macs}"
-    if "_blocks-" not in design.name:
-        return f"- {{design: {design.name}, {costs}}}"
-    shape = f"blocks: {list(design.blocks)}, cardinality: {design.cardinality}, widths: {list(design.widths)}"
-    return f"- {{name: {design.name}, design: {{{shape}}}, {costs}}}"
-
-
-def _least(rows: list[Solution]) -> Solution:
-    return min(rows, key=lambda row: row.design.cardinality)
-
-
-def _edited(path: Path, old: str, budget: Budget, rows: list[Solution], name: str | None) -> tuple[str, str, list[str]]:
+def _edited(path: Path, old: str, ladder: Ladder, name: str | None) -> tuple[str, str, list[str]]:
     """The new text, the panel's name, and the designs whose arms went."""
     root = _compose(path, old)
     edit = Edit(old)
-    node = _find(path, root, budget.name, name)
+    node = _find(path, root, ladder.budget, name)
     if node is None:
         panels = value_of(root, "panels")
         if not isinstance(panels, yaml.SequenceNode) or panels.flow_style:
             raise UserError("panels must be a list, one `- ` a panel", where=f"{path}:{panels.start_mark.line + 1}")
-        name, dropped = name or budget.name, []
-        edit.after(panels, _new_panel(budget, rows, name, " " * panels.start_mark.column))
+        name, dropped = name or ladder.panel, []
+        edit.after(panels, new_panel(ladder, name, " " * panels.start_mark.column))
     else:
-        name, dropped = str(value_of(node, "name").value), _change(edit, node, budget, rows)
+        name, dropped = str(value_of(node, "name").value), _change(edit, node, ladder)
     _only_that_changed(path, old, edit.text(), name)
     return edit.text(), name, dropped
 
 
-def _change(edit: Edit, panel: yaml.MappingNode, budget: Budget, rows: list[Solution]) -> list[str]:
+def _change(edit: Edit, panel: yaml.MappingNode, ladder: Ladder) -> list[str]:
     """Plan the edits to a panel; the designs whose arms go."""
+    base = budget_design(ladder.budget)
     arms = value_of(panel, "arms")
     texts = item_texts(edit.old, arms)
     items = arms.value if texts else []
-    designs = [_name_of(item, budget.base) for item in items]
-    kept: list[str] = []
-    names: dict[str, str] = {}
-    for row in rows:
-        design = row.design.name
-        mine = [index for index, name in enumerate(designs) if name == design]
-        kept += [_with_costs(texts[index], row) for index in mine] or [_new_arm(row) + "\n"]
-        names |= {_arm_name(items[index], design): design for index in mine} or {design: design}
-    families = [index for index, item in enumerate(items) if _is_family(item)]
-    kept += [texts[index] for index in families]
-    names |= {_arm_name(items[index], ""): "" for index in families}
-    edit.items(panel, "arms", kept)
-    baseline = value_of(panel, "baseline")
-    if baseline.value not in names and "" not in names:  # a family without a name may be the baseline
-        first = next(name for name, design in names.items() if design == _least(rows).design.name)
-        edit.value(panel, "baseline", scalar(first))
-    named = [name for index, name in enumerate(designs) if index not in families]
-    gone = [name or "an arm that could not be read" for name in named]
-    return [name for name in gone if name not in {row.design.name for row in rows}]
+    designs = [name_of(item, base) for item in items]
+    others = [index for index, item in enumerate(items) if not ladder.owns(item)]
+    own = [index for index in range(len(items)) if index not in others]
+    names = {_arm_name(items[index], designs[index]): designs[index] for index in others}
+    fresh: list[str] = []
+    for arm in ladder.arms:
+        mine = [index for index in own if designs[index] == arm.name]
+        fresh += [_brought_up_to_date(texts[index], arm) for index in mine] or [arm.text + "\n"]
+        names |= {_arm_name(items[index], arm.name): arm.name for index in mine} or {arm.name: arm.name}
+    before = [index for index in others if not own or index < own[0]]
+    edit.items(panel, "arms", [*(texts[i] for i in before), *fresh, *(texts[i] for i in others if i not in before)])
+    _keep_baseline(edit, panel, ladder, names)
+    gone = [designs[index] or "an arm that could not be read" for index in own]
+    return [name for name in gone if name not in {arm.name for arm in ladder.arms}]
 
 
-def _with_costs(text: str, row: Solution) -> str:
-    """An arm's own text, comments and all, with the costs of `row`."""
+def _keep_baseline(edit: Edit, panel: yaml.MappingNode, ladder: Ladder, names: dict[str | None, str | None]) -> None:
+    """Give the panel another baseline where its own went; `names`: each arm's design. One that can't be read may be
+    the baseline."""
+    if value_of(panel, "baseline").value not in names and None not in names:
+        first = next(name for name, design in names.items() if design == ladder.baseline)
+        edit.value(panel, "baseline", scalar(str(first)))
+
+
+def _brought_up_to_date(text: str, arm: Arm) -> str:
+    """An arm's own text, comments and all, with what `arm` states."""
     edit = Edit(text)
     (item,) = yaml.compose(text, yaml.SafeLoader).value  # type: ignore[union-attr]
-    for measure in ("params", "macs"):
-        edit.value(item, measure, str(getattr(row.cost, measure)))
+    for key, value in arm.stated.items():
+        edit.value(item, key, value)
     return edit.text()
 
 
-def _arm_name(item: yaml.Node, design: str) -> str:
+def _arm_name(item: yaml.Node, design: str | None) -> str | None:
     return value_of(item, "name").value or design
-
-
-def _is_family(item: yaml.Node) -> bool:
-    """Whether an arm is somebody's own architecture, which a ladder of designs leaves alone."""
-    return isinstance(item, yaml.MappingNode) and any(key.value == "family" for key, _ in item.value)
-
-
-def _name_of(item: yaml.Node, base: Design) -> str | None:
-    """The name of an arm's design; None where it can't be read."""
-    if not isinstance(item, yaml.MappingNode) or _is_family(item):
-        return None
-    content = yaml.safe_load(yaml.serialize(value_of(item, "design")))
-    try:
-        design = design_from_dict({**base.to_dict(), **content}) if isinstance(content, dict) else None
-        return (design or design_from_name(str(content))).name
-    except (UserError, TypeError):
-        return None
 
 
 def _compose(path: Path, text: str) -> yaml.MappingNode:
@@ -213,7 +142,7 @@ def _compose(path: Path, text: str) -> yaml.MappingNode:
     return root
 
 
-def _find(path: Path, root: yaml.MappingNode, budget: str, name: str | None) -> yaml.MappingNode | None:
+def _find(path: Path, root: yaml.MappingNode, budget: str | None, name: str | None) -> yaml.MappingNode | None:
     """The panel of that name, or without one the only panel of that budget; None where there is none."""
     panels = value_of(root, "panels")
     nodes = [node for node in panels.value if isinstance(node, yaml.MappingNode)] if panels.value else []
@@ -225,7 +154,7 @@ def _find(path: Path, root: yaml.MappingNode, budget: str, name: str | None) -> 
             f"{path} has several panels of {wanted[0]} {wanted[1]!r}",
             remedy=f"Say which with --panel: {', '.join(names)}.",
         )
-    if found and value_of(found[0], "budget").value != budget:
+    if found and budget is not None and value_of(found[0], "budget").value != budget:
         theirs, line = value_of(found[0], "budget").value, found[0].start_mark.line + 1
         raise UserError(
             f"panel {name!r} has the budget {theirs!r}, not {budget!r}",

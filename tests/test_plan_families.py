@@ -1,0 +1,177 @@
+"""`plan --family`: what it writes into a sweep file, counts again and proves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablation import command
+from ablation.plan.__main__ import SEVERAL, main
+from ablation.plan.new_file import question, usual_dataset
+from ablation.sweep import load_sweep
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+MLP = ("--family", "mlp.py:mlp", "--budget", "width=64,ratio=2")
+NEW = (*MLP, "--axis", "ratio=1,2,4", "--resolution", "28", "--classes", "10", "--write", "sweeps/mine.yaml")
+
+
+@pytest.fixture
+def plan(monkeypatch, capsys, tmp_path):
+    """Run the command in this process, in a folder with copies of the examples: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mlp", "vgg", "vit"):
+        (tmp_path / f"{name}.py").write_text((EXAMPLES / f"{name}.py").read_text())
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            command.run(main, several=SEVERAL)
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def mine(plan, tmp_path):
+    """A sweep file that was written."""
+    assert plan(*NEW)[0] == 0
+    return tmp_path / "sweeps" / "mine.yaml"
+
+
+def knobs(panel):
+    return [arm.design.knobs for arm in panel.arms if hasattr(arm.design, "knobs")]
+
+
+def test_a_new_sweep_file_is_ready_to_launch(mine):
+    sweep = load_sweep(mine)
+    (panel,) = sweep.panels
+    assert sweep.question == "At one budget, how does the error of mlp change with ratio?"
+    assert (panel.name, panel.baseline) == ("mlp width=64,ratio=2", "mlp_ratio2_width64")
+    assert (panel.dataset.name, panel.recipe.name) == ("fashion_mnist", "fashion")
+    assert (panel.budget.params, panel.budget.macs, panel.budget.activations) == (84_042, 83_584, 458)
+    assert knobs(panel) == [{"ratio": 1, "width": 76}, {"ratio": 2, "width": 64}, {"ratio": 4, "width": 52}]
+    assert all(arm.design.family == "mlp.py:mlp" and arm.design.channels == 1 for arm in panel.arms)
+    sweep.count_families()
+
+
+def test_it_is_launched_from_the_folder_where_it_was_planned(mine):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "ABLATION"))}
+    line = [sys.executable, "-m", "ablation.launch", "sweeps/mine.yaml", "--dry-run", "--json", "--on", "local"]
+    done = subprocess.run(
+        line, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert [run["arm"] for run in json.loads(done.stdout)["runs"]][:2] == ["mlp_ratio1_width76", "mlp_ratio2_width64"]
+
+
+def test_writing_twice_is_writing_once(plan, mine):
+    before = mine.read_text()
+    assert plan(*MLP, "--axis", "ratio=1,2,4", "--write", mine)[0] == 0
+    assert mine.read_text() == before
+
+
+def test_rows_that_left_the_ladder_go_and_are_named(plan, mine):
+    text = mine.read_text().replace("seeds: 3", "seeds: 5  # more")
+    text = text.replace("    arms: ", "    # why these\n    arms: ").replace(
+        "- {family: 'mlp.py:mlp', knobs: {ratio: 2", "- {family: ./mlp.py:mlp, name: plain, knobs: {ratio: 2"
+    )
+    text = text.replace("baseline: mlp_ratio2_width64", "baseline: plain").replace("params: 84042, m", "params: 1, m")
+    mine.write_text(text)
+    code, out, _ = plan(*MLP, "--axis", "ratio=2,3", "--write", mine)
+    assert code == 0
+    assert "no longer there: mlp_ratio1_width76, mlp_ratio4_width52" in out
+    after = mine.read_text()
+    assert "seeds: 5  # more" in after and "    # why these\n" in after and "name: plain" in after
+    (panel,) = load_sweep(mine).panels
+    assert [arm.name for arm in panel.arms] == ["plain", "mlp_ratio3_width57"]
+    assert panel.baseline == "plain" and panel.arms[0].cost.params == 84_042
+
+
+def test_designs_and_other_families_stay_as_they_are(plan, tmp_path):
+    path = tmp_path / "mixed.yaml"
+    assert plan("--budget", "fashion", "--cardinality", "1", "2", "--write", path)[0] == 0
+    other = "      - {family: 'vgg.py:vgg', knobs: {depth: 1, width: 13}, params: 16039, macs: 1284712}  # mine\n"
+    path.write_text(path.read_text().replace("seeds:", f"{other}seeds:"))
+    head = path.read_text().partition("seeds:")[0]
+    mlp = ("--family", "mlp.py:mlp", "--budget", "fashion", "--match", "params", "--write", path)
+    assert plan(*mlp, "--axis", "ratio=1,2")[0] == 0
+    assert path.read_text().startswith(head)
+    assert plan(*mlp, "--axis", "ratio=2,3", "--panel", "fashion")[0] == 0
+    assert path.read_text().startswith(head)
+    (panel,) = load_sweep(path).panels
+    assert panel.baseline == "resnet11_1x8d"
+    assert [own["ratio"] for own in knobs(panel)[1:]] == [2, 3]
+    assert plan("--budget", "fashion", "--cardinality", "1", "4", "--write", path)[0] == 0
+    assert other in path.read_text() and len(load_sweep(path).panels[0].arms) == 5
+
+
+def test_a_panel_s_own_images_are_solved_for(plan, tmp_path):
+    vit = ("--family", "vit.py:vit", "--budget", "params=50k", "--axis", "heads=2", "--axis", "layers=2")
+    vit = (*vit, "--axis", "patch=8", "--match", "params")
+    path = tmp_path / "x.yaml"
+    assert plan(*vit, "--resolution", "32", "--classes", "10", "--write", path)[0] == 0
+    assert load_sweep(path).panels[0].dataset.name == "cifar10"
+    path.write_text(path.read_text().replace("cifar10", "cifar100"))
+    assert plan(*vit, "--write", path)[0] == 0
+    load_sweep(path).count_families()
+    code, _, err = plan(*vit, "--resolution", "32", "--write", path)
+    assert code == 2 and "its dataset says them" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--axis", "ratio=2,2"), "an arm twice"),
+        (("--axis", "ratio=1,2", "--tolerance", "0.01%"), "no admissible width at ratio=1"),
+        (("--axis", "ratio=2", "--budget", "params=80k", "--panel", "mlp width=64,ratio=2"), "has the budget"),
+        (("--axis", "ratio=2", "--tight", "1%"), "a family has one free knob"),
+        (("--axis", "ratio=2", "--scale", "2"), "--scale does not go with --family"),
+    ],
+)
+def test_what_is_refused_leaves_the_file_untouched(plan, mine, options, said):
+    before = mine.read_text()
+    code, _, err = plan(*MLP, *options, "--write", mine)
+    assert code == 2 and said in err and err.startswith("error: ")
+    assert mine.read_text() == before
+
+
+def test_images_that_the_family_is_not_made_for_are_one_plain_error(plan, tmp_path):
+    text = (EXAMPLES / "mlp.py").read_text()
+    (tmp_path / "grey.py").write_text(text.replace("cost=cost)", "channels=1, resolution=30)"))
+    line = ("--family", "grey.py:mlp", "--budget", "params=80k", "--match", "params", "--axis", "ratio=2")
+    code, _, err = plan(*line, "--write", "x.yaml")
+    assert code == 2 and "is made for images of channels=1, resolution=30" in err
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_a_panel_needs_a_file(plan):
+    code, _, err = plan(*MLP, "--axis", "ratio=2", "--panel", "mine")
+    assert code == 2 and "Add --write FILE" in err
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [((1, 28, 10), "fashion_mnist"), ((3, 32, 10), "cifar10"), ((3, 32, 100), "cifar100"), ((3, 160, 7), "imagenet")],
+)
+def test_a_new_panel_s_data_set_follows_from_its_images(image, name):
+    assert usual_dataset(dict(zip(("channels", "resolution", "classes"), image, strict=True)))["name"] == name
+
+
+def test_the_question_fits_the_axis(plan, tmp_path):
+    assert question({"cardinality"}) == "At one budget, does error fall as cardinality grows?"
+    assert "mix of cardinality and depth" in question({"depth", "cardinality"})
+    plan("--budget", "resnet50", "--axis", "depth", "--write", "deep.yaml")
+    assert load_sweep(tmp_path / "deep.yaml").question == "At one budget, does error fall as depth grows?"
+    assert question(None) == "How does error vary over designs of one budget?"
+
+
+def test_the_baseline_along_another_axis_is_the_budget_s_own_design(plan, tmp_path):
+    groups = ("--budget", "resnext50_32x4d", "--axis", "groups")
+    assert plan(*groups, "--width", "4", "16", "64", "--write", "groups.yaml")[0] == 0
+    (panel,) = load_sweep(tmp_path / "groups.yaml").panels
+    assert panel.baseline == "resnext50_32x4d" and min(arm.design.cardinality for arm in panel.arms) < 32
