@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ablation.cost import Cost, basic_cost, cost, memory
+from ablation.cost import basic_cost, cost, memory
 from ablation.design import Design, design_from_name
 from ablation.errors import UserError, did_you_mean
 
@@ -52,6 +52,9 @@ class Budget:
     activations: int | None
     block_params: int | None
     """Parameters of one block (Table 2); None where the budget is not the cost of one design."""
+    of: Any = None
+    """The design whose cost this is, `scale` times; None for bare numbers and basic nets."""
+    scale: float = 1.0
 
     @property
     def default_match(self) -> str:
@@ -78,9 +81,11 @@ def parse_budget(text: str, base: Design | None = None) -> Budget:
     head, _ = _split(text)
     design = base or budget_design(text)
     if "=" in head:
-        return Budget(text, design, **_numbers(text, head), block_params=None)
+        stated = _numbers(text, head)
+        return Budget(text, design, stated["params"], stated["macs"], stated["activations"], block_params=None)
     scale, name = _scale(text, head)
-    price = _price(name, design, own=text.replace(" ", "") == head)
+    own = None if name in BASIC else _own(name, design, asked=text.replace(" ", "") == head)
+    price = cost(own) if own else basic_cost(BASIC[name], **_images(design))
     return Budget(
         name=text,
         base=design,
@@ -88,6 +93,8 @@ def parse_budget(text: str, base: Design | None = None) -> Budget:
         macs=round(scale * price.macs),
         activations=round(scale * price.activations),
         block_params=price.block_params if scale == 1 else None,
+        of=own,
+        scale=scale,
     )
 
 
@@ -105,7 +112,8 @@ def scaled(budget: Budget, scale: float) -> Budget:
     else:
         times, plain = _scale(budget.name, head)
         name = f"{scale * times:.12g}*{plain}"
-    return replace(budget, name=name + (f",base={shape}" if shape else ""), **targets, block_params=None)
+    times = scale * budget.scale
+    return replace(budget, name=name + (f",base={shape}" if shape else ""), **targets, block_params=None, scale=times)
 
 
 def budget_design(text: str) -> Design:
@@ -139,12 +147,13 @@ def _scale(text: str, head: str) -> tuple[float, str]:
     return scale, match["name"] if match else head
 
 
-def _price(name: str, base: Design, own: bool) -> Cost:
-    """The cost of what is named, for the images and classes of `base`; which it is itself where `own`."""
-    fields: dict[str, Any] = {"resolution": base.resolution, "classes": base.classes, "channels": base.channels}
-    if name in BASIC:
-        return basic_cost(BASIC[name], **fields)
-    return cost(base if own else replace(_named(name), **fields))
+def _own(name: str, base: Design, asked: bool) -> Design:
+    """The design that is named, for the images and classes of `base`; which it is itself where no other was asked."""
+    return base if asked else replace(_named(name), **_images(base))
+
+
+def _images(base: Design) -> dict[str, Any]:
+    return {"resolution": base.resolution, "classes": base.classes, "channels": base.channels}
 
 
 def _named(name: str, text: str | None = None) -> Design:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ablation import checkpoint
 from ablation.data import Batch, open_images, steps_an_epoch
@@ -20,10 +20,11 @@ from ablation.design import Design
 from ablation.errors import UserError
 from ablation.execution import choose_execution, freeze, slow_precision
 from ablation.family import FamilyDesign
-from ablation.family.network import member, seed_step
-from ablation.network import Network, commit, convert, initialise, set_norm_batch
+from ablation.family.network import seed_step
+from ablation.network import convert
 from ablation.records import Log, now
-from ablation.run import Run, RunPaths, load_run, write_bytes, write_json
+from ablation.run import RunPaths, load_run, write_bytes, write_json
+from ablation.step import first_network, optimiser_of, step
 
 
 class Stopped(Exception):
@@ -87,17 +88,8 @@ class Training:
         self.images = open_images(self.run.dataset, self.recipe, self.device, settings.data_dir)
         self.steps = steps_an_epoch(self.images, self.recipe)
         freeze(paths, self.execution, self._data())
-        network = _network(self.run)
-        set_norm_batch(network, self.recipe.norm_batch)
-        self.network = network.to(self.device, self.execution.dtype).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.SGD(
-            self.network.parameters(),
-            lr=self.recipe.lr,
-            momentum=self.recipe.momentum,
-            nesterov=self.recipe.nesterov,
-            weight_decay=self.recipe.weight_decay,
-            fused=True,
-        )
+        self.network = first_network(self.run.design, self.run.seed, self.execution, self.recipe.norm_batch)
+        self.optimiser = optimiser_of(self.network, self.recipe)
         self.progress = Progress()
         self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
         self.log = Log(paths.log)
@@ -170,20 +162,13 @@ class Training:
         return clock
 
     def _step(self, batch: Batch) -> None:
-        images, labels = batch
         if isinstance(self.run.design, FamilyDesign):
             seed_step(self.run.seed, self.progress.step)
-        with self.execution.autocast():
-            logits = self.network(images.to(self.execution.dtype))
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.lr_at(self.progress.step, self.steps)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        commit(self.network)
+        loss, logits = step(self.network, self.optimiser, self.execution, batch, self.recipe.label_smoothing)
         self.progress.step += 1
+        labels = batch[1]
         with torch.no_grad():
             self.progress.loss += loss.double() * len(labels)
             self.progress.wrong += (logits.argmax(1) != labels).sum()
@@ -285,13 +270,6 @@ class Training:
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
         }
-
-
-def _network(run: Run) -> nn.Module:
-    """The network of a run before its first step."""
-    if isinstance(run.design, FamilyDesign):
-        return member(run.design, run.seed)
-    return initialise(Network(run.design), run.seed)
 
 
 def _percent(part: float, whole: int) -> float:

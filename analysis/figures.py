@@ -274,14 +274,22 @@ def design_space(ax: Axes, designs: pd.DataFrame, params: int | None, macs: int 
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4)
 
 
+RESIDUALS = {
+    "params_error": "parameters",
+    "macs_error": "MACs",
+    "activations_error": "activations",
+    "time_error": "time",
+}
+
+
 def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> None:
-    """How far each arm is from the budget in parameters, MACs and activations, percent."""
-    measures = (("params_error", "parameters"), ("macs_error", "MACs"), ("activations_error", "activations"))
+    """How far each arm is from the budget in parameters, MACs and activations, percent; in time where that is there."""
+    found = [(key, label) for key, label in RESIDUALS.items() if key in ladder]
     y = np.arange(len(ladder))
-    for index, ((key, label), colour) in enumerate(zip(measures, colours(3), strict=True)):
+    for index, ((key, label), colour) in enumerate(zip(found, colours(len(found)), strict=True)):
         ax.plot(
             100 * ladder[key].astype(float),
-            y + 0.2 * (index - 1),
+            y + 0.2 * (index - (len(found) - 1) / 2),
             ls="",
             marker=MARKERS[index],
             color=colour,
@@ -292,4 +300,4 @@ def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> N
     ax.set_ylim(len(ladder) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     ax.set(xlabel="distance from the budget (%)")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=3, columnspacing=1.0, handletextpad=0.2)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(found), columnspacing=1.0, handletextpad=0.2)

@@ -14,7 +14,8 @@ from ablation.plan import options
 from ablation.plan.arms import Ladder, design_ladder
 from ablation.plan.proof import add_proof, draw, notes, show_proof
 from ablation.plan.table import contract, explain, show
-from ablation.solver import TOLERANCE, Rule, Solution, check_axes, follow, parse_share, points, rule_for
+from ablation.plan.times import add_times, clock_of, explain_times
+from ablation.solver import TOLERANCE, Clock, Rule, Solution, check_axes, follow, parse_share, points, rule_for
 
 SMALL_CARDINALITIES, SMALL_TIGHT = (1, 2, 3, 4, 6), 0.05
 """For the small stem: its widths round so badly that only free stage widths give a ladder of five."""
@@ -37,6 +38,9 @@ def main(
     tight: options.Tight = None,
     multiple: options.Multiple = 1,
     batch: options.Batch = 32,
+    times: options.Times = None,
+    precision: options.Precision = None,
+    threads: options.Threads = None,
     as_json: options.AsJson = False,
     proof: options.ShowProof = False,
     figure: options.FigureFile = None,
@@ -75,7 +79,8 @@ def main(
         return _finish(rows, goal, None, write, panel, verify, as_json)
     if blocks or widths or out or sample or seed:
         raise UserError("--blocks, --widths, --out, --sample and --seed describe a space", remedy="Add --space.")
-    rule = _rule(goal, axes, match, tolerance, tight, multiple, batch)
+    clock = clock_of(times, match, goal, batch, precision, threads)
+    rule = _rule(goal, axes, match, tolerance, tight, multiple, batch, clock)
     cardinality = cardinality or _usual_cardinalities(goal, axes)
     rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, width, scale)]
     _print(goal, rule, rows, axes, proof, as_json)
@@ -88,13 +93,12 @@ def _plan_family(given: dict[str, Any]) -> int | None:
     """Plan a family; the options that speak of a Design are refused where they are not at their defaults."""
     from ablation.plan.families import Asked, plan_family, refuse_others
 
-    names = "cardinality width scale base tight proof figure verify space blocks widths out sample seed"
+    names = "cardinality width scale base tight proof figure space blocks widths out sample seed"
     changed = {"multiple": given["multiple"] != 1, "batch": given["batch"] != 32}
     refuse_others(
         {f"--{name}": value for name, value in ({name: given[name] for name in names.split()} | changed).items()}
     )
-    plan_family(Asked(**{field.name: given[field.name] for field in fields(Asked)}))
-    return None
+    return plan_family(Asked(**{field.name: given[field.name] for field in fields(Asked)}))
 
 
 def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None:
@@ -104,12 +108,12 @@ def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None
 def _print(goal: Budget, rule: Rule, rows: list[Solution], axes: frozenset[str], proof: bool, as_json: bool) -> None:
     """The ladder, as JSON or as tables."""
     if as_json:
-        answer = contract(goal, rule, rows)
+        answer = add_times(contract(goal, rule, rows), rule, goal, rows)
         print_json(add_proof(answer, rule, rows, axes) if proof or axes != DEFAULT else answer)
     else:
         show(goal, rule, rows)
         print(explain(goal, rule, rows, axes))
-        print("\n".join(notes(goal, axes, rows, rule)))
+        print("\n".join([*explain_times(rule, goal, rows), *notes(goal, axes, rows, rule)]))
         if proof:
             show_proof(rule, rows, axes)
 
@@ -157,6 +161,7 @@ def _rule(
     tight: str | None,
     multiple: int,
     batch: int,
+    clock: Clock | None,
 ) -> Rule:
     if tight and tolerance:
         raise UserError("--tight and --tolerance say the same thing twice", remedy="Leave one out.")
@@ -164,7 +169,7 @@ def _rule(
     if budget.base.stem == "small" and axes == DEFAULT and not (match or tolerance or tight):
         limit = SMALL_TIGHT
     within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
-    return Rule.of(budget, rule_for(axes, budget, match, limit), within, limit, multiple, batch)
+    return Rule.of(budget, rule_for(axes, budget, match, limit), within, limit, multiple, batch, clock)
 
 
 def _verified(rows: list[Solution], quiet: bool) -> bool:

@@ -43,7 +43,8 @@ Match = Annotated[
     str | None,
     typer.Option(
         help="block (the paper's; default), params, macs, both, activations, or memory (weights, gradients, momentum "
-        "and kept activations of --batch images, fp32). Along depth the default is macs.",
+        "and kept activations of --batch images, fp32), or time (seconds of a training step; see --times). Along depth "
+        "the default is macs.",
         show_default=False,
     ),
 ]
@@ -54,8 +55,20 @@ Tight = Annotated[
     str | None,
     typer.Option(help="Free the stage widths: the least-bent within this on params and MACs at once, e.g. 1%."),
 ]
+Times = Annotated[
+    str | None,
+    typer.Option(
+        help="Times of training steps beside the costs: `here` measures them, for minutes where nets are large; a "
+        "folder of runs has recorded them.",
+        show_default=False,
+    ),
+]
+Precision = Annotated[
+    str | None, typer.Option(help="Of times here: fp32 (default), tf32, bf16 or fp64.", show_default=False)
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Of times here.  [default: 1]", show_default=False)]
 Multiple = Annotated[int, typer.Option(help="Every d is a multiple of this.")]
-Batch = Annotated[int, typer.Option(help="Images of a training step, where memory is counted.")]
+Batch = Annotated[int, typer.Option(help="Images of a training step, where memory is counted or time measured.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")]
 ShowProof = Annotated[bool, typer.Option("--proof", help="Also the next d on either side, and what other rules pick.")]
 FigureFile = Annotated[Path | None, typer.Option(help="Draw every row's distance from the budget into this SVG file.")]

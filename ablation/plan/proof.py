@@ -23,6 +23,7 @@ WORDS = {
     "macs": "MACs",
     "activations": "activations",
     "memory": "memory",
+    "time": "time",
 }
 
 
@@ -87,7 +88,7 @@ def show_proof(rule: Rule, rows: list[Solution], axes: frozenset[str]) -> None:
     from ablation.plan.table import print_table
 
     table = Table(title="Why these: each answer, the next on either side, what other rules pick", title_justify="left")
-    for heading in ("", "design", *WORDS.values()):
+    for heading in ("", "design", *(WORDS[name] for name in prove(rule, rows[0], axes).errors)):
         table.add_column(heading, justify="left" if heading in ("", "design") else "right")
     for row in rows:
         proof = prove(rule, row, axes)
@@ -110,7 +111,7 @@ def draw(path: Path, rows: list[Solution]) -> None:
 
     from analysis.figures import axes, ladder_residuals, style, to_svg
 
-    measures = ("params", "macs", "activations")
+    measures = ("params", "macs", "activations", *["time"] * any(row.time for row in rows))
     frame = pd.DataFrame(
         [{"arm": row.design.name} | {f"{name}_error": row.error(name) for name in measures} for row in rows]
     ).astype({f"{name}_error": float for name in measures})

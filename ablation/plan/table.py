@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablation.budget import Budget
 from ablation.design import Design
-from ablation.solver import Rule, Solution, prove, solve
+from ablation.solver import TIME, Rule, Solution, others, solve, time_error
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +18,7 @@ RULES = {
     "macs": "the network's MACs",
     "both": "the network's parameters and MACs",
     "activations": "the network's activations",
+    "time": "the seconds of a training step",
     "memory": "the bytes of a training step (weights, gradients, momentum, kept activations; fp32)",
 }
 
@@ -59,10 +60,10 @@ def show(budget: Budget, rule: Rule, rows: list[Solution]) -> None:
     blocks = len({row.design.blocks for row in rows} | {budget.base.blocks}) > 1
     for heading in (*(["blocks"] * blocks), "C", "d", "C·d", *MEASURES.values()):
         table.add_column(heading, justify="right")
-    if rule.tight:
-        table.add_column("bend", justify="right")
+    for heading in (*["bend"] * rule.tight, *["time"] * bool(rule.clock)):
+        table.add_column(heading, justify="right")
     table.add_column("")
-    spaces = [""] * rule.tight
+    spaces = [""] * rule.tight + [f"{budget.scale:g}"] * bool(rule.clock)
     table.add_row(
         *[""] * (3 + blocks), *(_count(getattr(budget, name)) for name in MEASURES), *spaces, "budget", end_section=True
     )
@@ -71,6 +72,7 @@ def show(budget: Budget, rule: Rule, rows: list[Solution]) -> None:
             *[str(row.design.blocks)] * blocks,
             *_cells(row.budget, row),
             *([f"{row.bend:.3f}"] * rule.tight),
+            *([_time(row)] * bool(rule.clock)),
             _mark(row),
         )
     print_table(table)
@@ -94,6 +96,10 @@ def _cells(budget: Budget, row: Solution) -> list[str]:
         value, target = getattr(row.cost, name), getattr(budget, name)
         cells.append(_count(value) + (f" ({_percent((value - target) / target)})" if target else ""))
     return cells
+
+
+def _time(row: Solution) -> str:
+    return f"{row.time.ratio:.3f} ({_percent(time_error(row.time, row.budget))})" if row.time else "-"
 
 
 def _mark(row: Solution) -> str:
@@ -121,13 +127,13 @@ def explain(budget: Budget, rule: Rule, rows: list[Solution], axes: frozenset[st
 
 
 def _missed(budget: Budget, rule: Rule, row: Solution, axes: frozenset[str]) -> str:
-    errors = {"block": row.block_error, "params": row.params_error, "MACs": row.macs_error}
+    errors = {"block": row.block_error, "params": row.params_error, "MACs": row.macs_error, "time": row.error("time")}
     stated = ", ".join(f"{name} {_percent(error)}" for name, error in errors.items() if error is not None)
     limit, design = f"{rule.tolerance * 100:.4g}%", row.design
     line = (
         f"C={design.cardinality}: no admissible width within {limit}; the nearest, d={design.width}, misses: {stated}."
     )
-    if rule.tight or axes != {"cardinality"} or None in (budget.params, budget.macs):
+    if rule.tight or rule.match == TIME or axes != {"cardinality"} or None in (budget.params, budget.macs):
         return line
     free = solve(budget, design.cardinality, tight=rule.tolerance)
     return line + (f" With --tight {limit}: d={free.design.width}." if free.admissible else "")
@@ -151,7 +157,7 @@ def _disagreements(rule: Rule, rows: list[Solution], axes: frozenset[str]) -> li
         return []
     found = []
     for row in rows:
-        rules = prove(rule, row, axes).rules
+        rules = others(rule, row, axes)
         picks = [f"{match} {_picked(rules[match].design, axes)}" for match in _USUAL if match in rules]
         if picks:
             held = f"d={row.design.width}" if "groups" in axes else f"C={row.design.cardinality}"

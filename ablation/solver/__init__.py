@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ablation.budget import Budget, parse_budget
 from ablation.cost import BATCH
 from ablation.solver.axes import AXES, Point, check_axes, follow, points, rule_for
-from ablation.solver.proof import Proof, prove, spread
+from ablation.solver.clock import TIME, Clock, Timed, time_error, time_of
+from ablation.solver.proof import Proof, others, prove, spread
 from ablation.solver.rule import (
     MATCHES,
     MOST_BENT,
@@ -23,9 +25,9 @@ from ablation.solver.rule import (
 )
 
 __all__ = [
-    "AXES", "BATCH", "MATCHES", "MOST_BENT", "TOLERANCE", "Point", "Proof", "Rule", "Solution", "amount", "bend",
-    "change", "check_axes", "errors", "follow", "ladder", "parse_share", "points", "prove", "rule_for", "solution",
-    "solve", "solve_ladder", "spread",
+    "AXES", "BATCH", "MATCHES", "MOST_BENT", "TIME", "TOLERANCE", "Clock", "Point", "Proof", "Rule", "Solution",
+    "Timed", "amount", "bend", "change", "check_axes", "errors", "follow", "ladder", "others", "parse_share", "points",
+    "prove", "rule_for", "solution", "solve", "solve_ladder", "spread", "time_error", "time_of",
 ]  # fmt: skip
 
 
@@ -38,6 +40,7 @@ def solve(
     *,
     multiple: int = 1,
     batch: int = BATCH,
+    clock: Clock | None = None,
 ) -> Solution:
     """The design with C = `cardinality` that meets `budget`; every other field is the budget's own design's.
 
@@ -46,10 +49,12 @@ def solve(
     With `tight`: the least-bent integer stage widths inside that tolerance on parameters and MACs at once, proved so
     by search; where none is within a bend of `MOST_BENT`, the nearest ones, inadmissible.
     Widths are multiples of `multiple`; `batch` counts the images of a step where `match` is memory. `budget` may be
-    its name. Raises UserError for a value that makes no sense, never for a budget out of reach.
+    its name. `clock` (`ablation.stopwatch.Stopwatch`, `ablation.timings.Recorded`) tells the times of training steps:
+    for `match` time, where the nearest is sought outwards from the answer by cost; beside other rules, for each row's
+    `time`. Raises UserError for a value that makes no sense, never for a budget out of reach.
     """
     goal = parse_budget(budget) if isinstance(budget, str) else budget
-    rule = Rule.of(goal, match, tolerance, tight, multiple, batch)
+    rule = Rule.of(goal, match, tolerance, tight, multiple, batch, clock)
     return follow(rule, goal, frozenset({"cardinality"}), Point(cardinality))
 
 
@@ -62,9 +67,11 @@ def ladder(
     *,
     multiple: int = 1,
     batch: int = BATCH,
+    clock: Clock | None = None,
 ) -> list[Solution]:
     """`solve` for each cardinality, in the order given."""
-    return [solve(budget, c, match, tolerance, tight, multiple=multiple, batch=batch) for c in cardinalities]
+    more: dict[str, Any] = {"multiple": multiple, "batch": batch, "clock": clock}
+    return [solve(budget, c, match, tolerance, tight, **more) for c in cardinalities]
 
 
 def solve_ladder(
@@ -79,6 +86,7 @@ def solve_ladder(
     tight: float | None = None,
     multiple: int = 1,
     batch: int = BATCH,
+    clock: Clock | None = None,
 ) -> list[Solution]:
     """A ladder along any axis of `AXES`, or a grid over two: what `python -m ablation.plan --axis` prints.
 
@@ -88,5 +96,5 @@ def solve_ladder(
     """
     goal = parse_budget(budget) if isinstance(budget, str) else budget
     axes = check_axes([axis] if isinstance(axis, str) else axis)
-    rule = Rule.of(goal, rule_for(axes, goal, match, tight), tolerance, tight, multiple, batch)
+    rule = Rule.of(goal, rule_for(axes, goal, match, tight), tolerance, tight, multiple, batch, clock)
     return [follow(rule, goal, axes, point) for point in points(axes, goal, cardinalities, widths, scales)]

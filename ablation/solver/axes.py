@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ablation.budget import Budget, scaled
 from ablation.design import Design
 from ablation.errors import UserError, did_you_mean
+from ablation.solver.clock import TIME
 from ablation.solver.depth import split
 from ablation.solver.nearest import nearest_cardinality, nearest_width
 from ablation.solver.rule import Rule, Solution, change, solution, whole
@@ -60,6 +61,11 @@ def rule_for(axes: frozenset[str], budget: Budget, match: str | None, tight: flo
         raise UserError(
             "match 'block' compares one block; along width and depth networks are compared",
             remedy="Match params, macs or both.",
+        )
+    if match == TIME and axes == {"depth"}:
+        raise UserError(
+            "along depth stages are split by a formula, which time has not",
+            remedy="Match macs; --times here shows the times beside it.",
         )
     if match or tight is not None or not axes & {"width", "depth"}:
         return match

@@ -9,6 +9,7 @@ from ablation.cost import cost
 from ablation.design import Design
 from ablation.errors import UserError
 from ablation.solver.axes import resolve
+from ablation.solver.clock import TIME, time_error
 from ablation.solver.nearest import nearest_width
 from ablation.solver.rule import MATCHES, Rule, Solution, amount, error_of
 
@@ -28,7 +29,7 @@ class Proof:
     """Why a row is what it is."""
 
     errors: dict[str, float | None]
-    """The row's own, by measure: `MEASURES`."""
+    """The row's own, by measure: `MEASURES`, and time where the rule has a clock."""
     neighbours: list[Pick]
     """The next smaller and the next larger d (or C; for bent widths, the two doubling designs around; along depth,
     the runners-up)."""
@@ -40,16 +41,18 @@ def prove(rule: Rule, row: Solution, axes: frozenset[str]) -> Proof:
     """The proof of a row that `follow` gave for these axes and this rule."""
     around = list(row.runners_up) if axes == {"depth"} else _around(rule, row, axes)
     return Proof(
-        _errors(rule, row, row.design), [_pick(rule, row, design) for design in around], _others(rule, row, axes)
+        _errors(rule, row, row.design), [_pick(rule, row, design) for design in around], others(rule, row, axes)
     )
 
 
 def spread(rows: Sequence[Solution], batch: int) -> dict[str, float | None]:
     """How far apart the rows are in each measure: the largest over the smallest of cost / budget, less 1.
 
-    None where a budget doesn't state the measure. What was matched spreads little, the others more.
+    None where a budget doesn't state the measure. What was matched spreads little, the others more. Time is there
+    where any row was timed.
     """
-    return {measure: _spread([row.error(measure, batch) for row in rows]) for measure in MEASURES}
+    measures = (*MEASURES, TIME) if any(row.time for row in rows) else MEASURES
+    return {measure: _spread([row.error(measure, batch) for row in rows]) for measure in measures}
 
 
 def _spread(found: list[float | None]) -> float | None:
@@ -63,7 +66,11 @@ def _pick(rule: Rule, row: Solution, design: Design) -> Pick:
 
 def _errors(rule: Rule, row: Solution, design: Design) -> dict[str, float | None]:
     price = cost(design)
-    return {name: error_of(row.budget, price, name, rule.batch) for name in MEASURES}
+    found = {name: error_of(row.budget, price, name, rule.batch) for name in MEASURES}
+    if rule.clock:
+        timed = row.time if design == row.design else rule.time(row.budget, design)
+        found[TIME] = time_error(timed, row.budget) if timed else None
+    return found
 
 
 def _around(rule: Rule, row: Solution, axes: frozenset[str]) -> list[Design]:
@@ -78,16 +85,18 @@ def _around(rule: Rule, row: Solution, axes: frozenset[str]) -> list[Design]:
     return [design.with_width(d) for d in sorted((plain.widths[0], other)) if d]
 
 
-def _others(rule: Rule, row: Solution, axes: frozenset[str]) -> dict[str, Pick]:
+def others(rule: Rule, row: Solution, axes: frozenset[str]) -> dict[str, Pick]:
+    """What the other match rules pick, by rule, where that is another design."""
     picks = {}
+    quick = replace(rule, clock=None)  # what was not taken is not worth timing
     for match in MATCHES:
         unlike = match == rule.match or (match == "block" and axes & {"width", "depth"})
         if rule.tight or unlike or any(amount(row.budget, name, rule.batch) is None for name in MATCHES[match]):
             continue
         try:
-            design = resolve(replace(rule, match=match), row.budget, axes)
+            design = resolve(replace(quick, match=match), row.budget, axes)
         except UserError:
             continue
         if design != row.design:
-            picks[match] = _pick(rule, row, design)
+            picks[match] = _pick(quick, row, design)
     return picks

@@ -12,6 +12,7 @@ from ablation.budget import Budget
 from ablation.cost import BATCH, Cost, cost, memory
 from ablation.design import Design
 from ablation.errors import UserError, did_you_mean
+from ablation.solver.clock import TIME, Clock, Timed, time_error, time_of
 
 MATCHES = {
     "block": ("block_params",),
@@ -21,7 +22,10 @@ MATCHES = {
     "activations": ("activations",),
     "memory": ("memory",),
 }
-"""What each match rule compares with the budget. `block` is the paper's; `both` takes the larger of two errors."""
+"""What each match rule compares with the budget. `block` is the paper's; `both` takes the larger of two errors.
+
+One more rule, `time`, compares the seconds of a training step, which a clock tells and no formula.
+"""
 
 TOLERANCE = 0.05
 MOST_BENT = 0.25
@@ -51,9 +55,13 @@ class Solution:
     """Along depth: the next best splits into stages."""
     change: float | None = None
     """Along depth: root mean square, over stages, of log2(blocks / the base's blocks) about its mean."""
+    time: Timed | None = None
+    """Of a training step, over the budget's own design's; None where no clock was given or it can't tell."""
 
     def error(self, measure: str, batch: int = BATCH) -> float | None:
-        """How far one measure of `MATCHES` is from the budget, relative; None where the budget doesn't say."""
+        """How far one measure of `MATCHES`, or `time`, is from the budget, relative; None where that isn't known."""
+        if measure == TIME:
+            return time_error(self.time, self.budget) if self.time else None
         return error_of(self.budget, self.cost, measure, batch)
 
 
@@ -127,6 +135,8 @@ class Rule:
     """Every d is a multiple of this."""
     batch: int = BATCH
     """Images of a step, for memory."""
+    clock: Clock | None = None
+    """Tells times, for `match` time and beside other rules."""
 
     @classmethod
     def of(
@@ -137,27 +147,43 @@ class Rule:
         tight: float | None = None,
         multiple: int = 1,
         batch: int = BATCH,
+        clock: Clock | None = None,
     ) -> Rule:
         """The rule that `solve`'s options mean. Raises UserError where they make no sense, alone or together."""
         name = match or ("both" if tight is not None else budget.default_match)
-        if name not in MATCHES:
-            raise UserError(f"unknown match rule {name!r}", remedy=did_you_mean(name, list(MATCHES)))
+        if name not in (*MATCHES, TIME):
+            raise UserError(f"unknown match rule {name!r}", remedy=did_you_mean(name, [*MATCHES, TIME]))
         if tight is not None and name != "both":
             raise UserError(
                 f"a tight search holds params and MACs at once; match {name!r} does not go with it",
                 remedy="Leave out one of the two, or match both.",
             )
-        _check_stated(budget, name, batch)
+        _check_clock(name, clock) if name == TIME else _check_stated(budget, name, batch)
         _check_share(tolerance, "tolerance", tolerance)
         limit = tolerance if tight is None else _check_share(tight, "tight", tight)
         multiple = whole(
             multiple, "multiple", "Widths are multiples of it: 1 allows every width, 8 suits tensor cores."
         )
-        return cls(name, limit, tight is not None, multiple, whole(batch, "batch", "It counts images."))
+        return cls(name, limit, tight is not None, multiple, whole(batch, "batch", "It counts images."), clock)
 
     def errors(self, budget: Budget, design: Design) -> list[float]:
         """The relative errors of what this rule matches."""
+        if self.match == TIME:
+            assert self.clock
+            return [time_error(time_of(self.clock, budget, design, near=True), budget)]
         return errors(budget, cost(design), MATCHES[self.match], self.batch)
+
+    def time(self, budget: Budget, design: Design) -> Timed | None:
+        """A design's time; None where there is no clock, or it can't tell."""
+        try:
+            return time_of(self.clock, budget, design) if self.clock else None
+        except UserError:
+            return None
+
+
+def _check_clock(match: str, clock: Clock | None) -> None:
+    if clock is None:
+        raise UserError(f"match {match!r} needs a clock", remedy="Pass clock=Stopwatch() of ablation.stopwatch.")
 
 
 def _check_stated(budget: Budget, match: str, batch: int) -> None:
@@ -174,7 +200,8 @@ def _check_stated(budget: Budget, match: str, batch: int) -> None:
 
 def solution(budget: Budget, design: Design, rule: Rule, scale: float = 1.0) -> Solution:
     """A design as a row of a ladder, held against its budget."""
-    price = cost(design)
+    price, timed = cost(design), rule.time(budget, design)
+    missed = [time_error(timed, budget)] if rule.match == TIME and timed else rule.errors(budget, design)
     params, macs, block = (error_of(budget, price, name) for name in ("params", "macs", "block_params"))
     return Solution(
         design=design,
@@ -183,7 +210,8 @@ def solution(budget: Budget, design: Design, rule: Rule, scale: float = 1.0) -> 
         macs_error=macs,
         block_error=block,
         bend=0.0 if design.doubles else float(bend(design.widths)),
-        admissible=max(map(abs, rule.errors(budget, design))) <= rule.tolerance,
+        admissible=max(map(abs, missed)) <= rule.tolerance,
         budget=budget,
         scale=scale,
+        time=timed,
     )
