@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ablation.cost import cost
 from ablation.design import FORMS, SHORTCUTS, STEMS, Design, design_from_name
-from ablation.plan.verify import verify
+from ablation.plan.verify import count_with_fvcore, verify
 
 COSTS = {  # params, MACs: torchvision's nets, Tables 2, 4 and 7
     "resnet50_1x64d": (25_557_032, 4_089_184_256),
@@ -64,37 +64,65 @@ def test_dropping_the_projections_saves_what_the_paper_does_not_say(name, share)
 
 
 @st.composite
-def designs(draw: st.DrawFn) -> Design:
+def designs(draw: st.DrawFn, least: int = 2, most: int = 4, **fixed: str) -> Design:
     """Small designs of every kind: odd resolutions, bent widths, channels that don't grow."""
-    stages = draw(st.integers(1, 3))
+    count = draw(st.integers(least, most))
 
     def each(low: int, high: int) -> tuple[int, ...]:
-        return tuple(draw(st.lists(st.integers(low, high), min_size=stages, max_size=stages)))
+        return tuple(draw(st.lists(st.integers(low, high), min_size=count, max_size=count)))
 
-    stem = draw(st.sampled_from(STEMS))
+    kinds = {"stem": STEMS, "form": FORMS, "shortcut": SHORTCUTS}
+    kind = {field: fixed.get(field) or draw(st.sampled_from(values)) for field, values in kinds.items()}
     return Design(
         blocks=each(1, 2),
         cardinality=draw(st.integers(1, 3)),
         widths=each(1, 6),
         outputs=each(1, 24),
-        stem=stem,
         stem_width=draw(st.integers(1, 12)),
-        form=draw(st.sampled_from(FORMS)),
-        shortcut=draw(st.sampled_from(SHORTCUTS)),
         classes=draw(st.integers(1, 12)),
-        resolution=draw(st.integers(3, 20)) * (2 if stem == "small" else 1),
+        resolution=draw(st.integers(3, 20)) * (2 if kind["stem"] == "small" else 1),
         channels=draw(st.integers(1, 3)),
+        **kind,
     )
 
 
-@given(designs())
-@settings(max_examples=300, deadline=None)
-def test_the_closed_form_is_what_torch_and_fvcore_count(design):
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+def test_the_closed_form_is_what_torch_and_fvcore_count(stem, form, shortcut):
+    """14 designs of each of the 36 kinds: 504."""
+    seen = set()
+
+    @given(designs(stem=stem, form=form, shortcut=shortcut))
+    @settings(max_examples=14, deadline=None)
+    def check(design):
+        seen.add(design)
+        counts = verify(design)
+        assert counts.equal, counts
+
+    check()
+    assert len(seen) >= 14 and len({design.resolution for design in seen}) > 1
+
+
+@given(designs(1, 1))
+@settings(max_examples=20, deadline=None)
+def test_one_stage_is_counted_as_well(design):
     counts = verify(design)
     assert counts.equal, counts
 
 
-@given(designs(), st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+def test_one_trace_counts_what_fvcore_s_two_analyses_count():
+    import torch
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+
+    from ablation.network import Network
+
+    network, images = Network(design_from_name("resnext11_4x3d_form-b")).eval(), torch.zeros(1, 1, 28, 28)
+    found = [analysis(network, images).by_operator() for analysis in (FlopCountAnalysis, ActivationCountAnalysis)]
+    assert count_with_fvcore(network, images) == tuple(counts["conv"] + counts["linear"] for counts in found)
+
+
+@given(designs(1), st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_arrays_give_what_each_design_gives(design, cardinalities, seed):
     random, stages, n = np.random.default_rng(seed), len(design.blocks), len(cardinalities)
