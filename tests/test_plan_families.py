@@ -175,3 +175,60 @@ def test_the_baseline_along_another_axis_is_the_budget_s_own_design(plan, tmp_pa
     assert plan(*groups, "--width", "4", "16", "64", "--write", "groups.yaml")[0] == 0
     (panel,) = load_sweep(tmp_path / "groups.yaml").panels
     assert panel.baseline == "resnext50_32x4d" and min(arm.design.cardinality for arm in panel.arms) < 32
+
+
+VERIFY = {
+    "mlp": ("mlp.py:mlp", "--axis", "ratio=1,2", "--budget", "width=16,ratio=2"),
+    "vgg": ("vgg.py:vgg", "--axis", "depth=2", "--budget", "width=4,depth=1", "--resolution", "28"),
+    "vit": (
+        *("vit.py:vit", "--axis", "heads=2", "--axis", "layers=1", "--axis", "patch=8", "--resolution", "32"),
+        *("--budget", "width=16,heads=2,layers=1,patch=8"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "unseen"), [("mlp", None), ("vgg", None), ("vit", "scaled_dot_product_attention")])
+def test_fvcore_counts_layers_as_torch_does_and_no_attention(plan, name, unseen):
+    code, out, err = plan("--family", *VERIFY[name], "--tolerance", "99%", "--verify")
+    assert (code, err) == (0, "")
+    table = out[out.index("Counted again") :]
+    assert "fvcore" in table and ("yes" in table) and ("NO" not in table)
+    assert ("do not count" in table) == bool(unseen)
+    if unseen:
+        assert f"do not count {unseen}: 8,192 MACs" in table  # 2 products of 16 x 16 tokens, 16 wide, in one layer
+
+
+ODD = """
+import torch
+from torch import nn
+from ablation.family import family
+
+
+class Odd(nn.Module):
+    def __init__(self, width, classes):
+        super().__init__()
+        self.one, self.two = nn.Linear(784, width), nn.Linear(width, classes)
+
+    def forward(self, x):
+        y = self.one(x.flatten(1))
+        return self.two(y) if x.is_meta else self.two(y) + self.two({more})
+
+
+@family()
+def odd(width, channels=1, resolution=28, classes=10):
+    return Odd(width, classes)
+"""
+
+
+@pytest.mark.parametrize("more", ["y", "torch.bmm(y[:, :, None], y[:, None]).mean(1)"])
+def test_a_network_that_is_another_when_built_in_earnest_is_found_out(plan, tmp_path, more):
+    (tmp_path / "odd.py").write_text(ODD.format(more=more))
+    code, _, err = plan("--family", "odd.py:odd", "--budget", "width=8", "--verify", "--json", "--write", "x.yaml")
+    assert code == 1 and "error: macs of odd_width8 differ: FlopCounterMode / 2 6,352, fvcore 6,432" in err
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_a_network_that_can_not_be_traced_is_one_plain_error(plan, tmp_path):
+    (tmp_path / "odd.py").write_text(ODD.format(more="y) + self.two(1 / 0"))
+    code, _, err = plan("--family", "odd.py:odd", "--budget", "width=8", "--verify")
+    assert code == 2 and "fvcore can't count odd_width8: ZeroDivisionError" in err

@@ -40,6 +40,7 @@ class Asked:
     as_json: bool
     write: Path | None
     panel: str | None
+    verify: bool
 
     @property
     def image(self) -> dict[str, int]:
@@ -48,9 +49,9 @@ class Asked:
         return {key: value for key, value in given.items() if value is not None}
 
 
-def plan_family(asked: Asked) -> None:
+def plan_family(asked: Asked) -> int | None:
     """Solve a family for each combination of the knobs in `axis`, such as `expansion=2,3,4`, print the rows, and do
-    with them what else was asked. Raises UserError.
+    with them what else was asked; 1 where counts differ. Raises UserError.
     """
     family = load_family(asked.family)
     points = knob_points(family, asked.axis or ())
@@ -63,8 +64,26 @@ def plan_family(asked: Asked) -> None:
     else:
         show(family, goal, rows)
         print(explain(family, rule, rows))
+    if asked.verify and not _verified(family, rows, quiet=asked.as_json):
+        return 1
     if asked.write:
         _write(asked.write, family, goal, rows, asked)
+    return None
+
+
+def _verified(family: Family, rows: list[FamilySolution], quiet: bool) -> bool:
+    from ablation.plan.family_verify import family_differences, unseen_lines, verify_family
+    from ablation.plan.verify import show_counts
+
+    counts = [verify_family(family, row) for row in rows]
+    if not quiet:
+        show_counts(counts)
+        for line in unseen_lines(counts):
+            print(line)
+    wrong = [line for count in counts for line in family_differences(count)]
+    for line in wrong:
+        print(f"error: {line}", file=sys.stderr)
+    return not wrong
 
 
 def _write(path: Path, family: Family, goal: Budget, rows: list[FamilySolution], asked: Asked) -> None:
