@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablation.cost import cost
 from ablation.design import Design
@@ -36,16 +37,16 @@ class Counts:
 
 
 def verify(design: Design) -> Counts:
-    """Count `design` in closed form; with torch on the meta device; and with fvcore on real tensors."""
+    """Count `design` in closed form; and the network built of it with torch and with fvcore."""
     import torch
 
     from ablation.network import Network
 
-    price, shape = cost(design), (1, design.channels, design.resolution, design.resolution)
-    with torch.device("meta"):
-        params, torch_macs = count_with_torch(Network(design), torch.zeros(shape))
+    price, images = cost(design), torch.zeros(1, design.channels, design.resolution, design.resolution)
+    network = Network(design)
     with _one_thread():
-        fvcore_macs, activations = count_with_fvcore(Network(design), torch.zeros(shape))
+        params, torch_macs = count_with_torch(network, images)
+        fvcore_macs, activations = count_with_fvcore(network, images)
     return Counts(
         name=design.name,
         params={"closed form": price.params, "built": params},
@@ -81,18 +82,35 @@ def count_with_torch(network: nn.Module, images: Tensor) -> tuple[int, int]:
 
 
 def count_with_fvcore(network: nn.Module, images: Tensor) -> tuple[int, int]:
-    """MACs and activations of convolutions and linear layers: fvcore counts batch norm and pooling too."""
+    """MACs and activations of convolutions and linear layers, by fvcore's own handles for them, from one trace.
+
+    Its two analyses would trace twice; and they count batch norm and pooling too.
+    """
     with warnings.catch_warnings():
         # fvcore decorates two functions with it at import; it still works
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+        from fvcore.nn.jit_analysis import JitModelAnalysis
+        from fvcore.nn.jit_handles import conv_flop_jit, linear_flop_jit
 
-    totals = []
-    for analysis in (FlopCountAnalysis, ActivationCountAnalysis):
-        counter = analysis(network.eval(), images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        operators = counter.by_operator()
-        totals.append(int(operators["conv"] + operators["linear"]))
-    return totals[0], totals[1]
+    analysis = JitModelAnalysis(network.eval(), images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.set_op_handle("aten::_convolution", _handle(conv_flop_jit), "aten::linear", _handle(linear_flop_jit))
+    found = analysis.by_operator()
+    return int(found["macs"]), int(found["activations"])
+
+
+def _handle(flops: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Counter[str]]:
+    """One of fvcore's counts of multiply-adds, and beside it what the operator writes."""
+    from fvcore.nn.jit_handles import generic_activation_jit
+
+    written = generic_activation_jit()
+
+    def both(inputs: Any, outputs: Any) -> Counter[str]:
+        macs = flops(inputs, outputs)  # a convolution's are a Counter of one entry, a linear layer's a number
+        return Counter(
+            macs=int(sum(macs.values()) if isinstance(macs, Counter) else macs), activations=written([], outputs)
+        )
+
+    return both
 
 
 def differences(counts: Counts) -> Iterator[str]:
