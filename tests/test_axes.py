@@ -1,6 +1,7 @@
 """Ladders along every axis, against brute force; what stands beside them; what is refused."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -39,11 +40,14 @@ budgets = st.builds(
 )
 
 
-share = st.floats(0.5, 1.2)  # so that the grid of three stages holds every split
+share = st.floats(0.5, 1.2)  # so that the grids of three and four stages hold every split
+MOST = {2: (150, 150), 3: (30, 30, 30), 4: (80, 30, 14, 8)}
+"""Blocks of each stage below which every split is tried, by the number of stages."""
 cheaper = st.one_of(
     st.builds(small, st.tuples(st.integers(1, 3), st.integers(1, 3)), st.floats(0.7, 2.5), st.floats(0.7, 2.5)),
     st.builds(small, st.just((1, 2, 1)), share, share),
 )
+four = st.builds(small, st.sampled_from([(1, 1, 1, 1), (1, 2, 1, 1), (2, 1, 2, 1)]), share, share)
 
 
 @given(budgets, st.integers(1, 20), st.sampled_from(sorted(set(MATCHES) - {"block"})))
@@ -57,22 +61,41 @@ def test_along_groups_the_cardinality_is_the_nearest_of_all(budget, width, match
     assert row.design.cardinality == min(range(1, 200), key=miss)
 
 
-@given(cheaper, st.sampled_from([0.02, 0.05, 0.2]), st.sampled_from(["macs", "params", "both", "memory"]))
-@settings(max_examples=100, deadline=None)
-def test_along_depth_the_blocks_are_the_best_of_all(budget, tolerance, match):
-    base = budget.base
-    grid = list(product(range(1, {2: 150, 3: 30}[len(base.blocks)]), repeat=len(base.blocks)))
-    price = cost(base, blocks=np.array(grid).T)
-    miss = np.max(np.abs(errors(budget, price, MATCHES[match])), axis=0)
-    moved = np.round(change(np.array(grid).T, base.blocks), 9)
+@cache
+def all_blocks(stages: int) -> np.ndarray:
+    return np.stack(np.meshgrid(*(np.arange(1, most) for most in MOST[stages]), indexing="ij")).reshape(stages, -1)
+
+
+def check_splits(budget: Budget, tolerance: float, match: str) -> None:
+    """The blocks and the runners-up are the least changed of all that are inside; where none is, the nearest."""
+    base, grid = budget.base, all_blocks(len(budget.base.blocks))
+    miss = np.max(np.abs(errors(budget, cost(base, blocks=grid), MATCHES[match])), axis=0)
     inside = np.flatnonzero(miss <= tolerance)
     (row,) = solve_ladder(budget, "depth", match=match, tolerance=tolerance)
     assert row.admissible == bool(len(inside))
     if len(inside):
-        best = sorted(inside, key=lambda i: (moved[i], miss[i], grid[i]))[:4]
-        assert [row.design.blocks, *(other.blocks for other in row.runners_up)] == [grid[i] for i in best]
+        moved = np.round(change(grid[:, inside], base.blocks), 9)
+        best = inside[np.lexsort((*grid[::-1, inside], miss[inside], moved))[:4]]
+        found = [row.design.blocks, *(other.blocks for other in row.runners_up)]
+        assert found == [tuple(grid[:, i]) for i in best]
     else:
         assert max(map(abs, errors(budget, row.cost, MATCHES[match]))) == pytest.approx(miss.min())
+
+
+WITHIN = st.sampled_from([0.02, 0.05, 0.2])
+RULES = st.sampled_from(sorted(set(MATCHES) - {"block"}))
+
+
+@given(cheaper, WITHIN, RULES)
+@settings(max_examples=200, deadline=None)
+def test_along_depth_the_blocks_are_the_best_of_all(budget, tolerance, match):
+    check_splits(budget, tolerance, match)
+
+
+@given(four, WITHIN, RULES)
+@settings(max_examples=200, deadline=None)
+def test_along_depth_four_stages_are_the_best_of_all(budget, tolerance, match):
+    check_splits(budget, tolerance, match)
 
 
 def test_along_width_each_scale_has_its_d():
