@@ -1,9 +1,4 @@
-"""What seeds allow one to say: arrays of errors in, estimates, intervals, tests and verdicts out.
-
-Values are errors (lower is better), in any one unit; the toolkit passes percent. Networks of different shape share no
-initialisation, so arms are compared unpaired, with the SD pooled over the arms of a panel; every arm is compared with
-the panel's baseline, and the p-values of a panel are adjusted by Holm.
-"""
+"""Every arm of a panel against its baseline: tests, simultaneous intervals, verdicts."""
 
 from __future__ import annotations
 
@@ -12,25 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-ALPHA = 0.05
-POWER = 0.8
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One arm over its seeds. What so few seeds leave undefined is NaN: the mean at n = 0, the rest below n = 2."""
-
-    n: int
-    mean: float
-    sd: float
-    low: float
-    high: float
-    """Ends of the t-interval for the mean, from this arm's own SD."""
+from .estimates import ALPHA, Estimate, estimate, pooled_sd
+from .power import resolvable_difference
 
 
 @dataclass(frozen=True)
@@ -73,57 +55,6 @@ class Comparison:
     margin: float | None = None
     tested: int = field(default=0)
     """How many contrasts could be tested: the family that Holm and Bonferroni count."""
-
-
-def finite(values: ArrayLike) -> np.ndarray:
-    """The finite values, as floats of shape (n,): a run that diverged has no error to average."""
-    array = np.asarray(values, dtype=float).ravel()
-    return array[np.isfinite(array)]
-
-
-def estimate(values: ArrayLike, alpha: float = ALPHA) -> Estimate:
-    """Mean, SD (n - 1) and two-sided t-interval of `values`, shape (n,); what is not finite is left out."""
-    array = finite(values)
-    n = len(array)
-    mean = float(array.mean()) if n else math.nan
-    if n < 2:
-        return Estimate(n, mean, math.nan, math.nan, math.nan)
-    sd = float(array.std(ddof=1))
-    half = float(stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
-    return Estimate(n, mean, sd, mean - half, mean + half)
-
-
-def pooled_sd(estimates: Mapping[str, Estimate]) -> tuple[float, int]:
-    """The SD pooled over arms, weighted by n - 1, and its degrees of freedom; (NaN, 0) where every n is below 2."""
-    several = [arm for arm in estimates.values() if arm.n > 1]
-    df = sum(arm.n - 1 for arm in several)
-    if not df:
-        return math.nan, 0
-    return math.sqrt(sum((arm.n - 1) * arm.sd**2 for arm in several) / df), df
-
-
-def resolvable_difference(
-    sd: float, n: int, n_baseline: int, df: int, *, contrasts: int = 1, alpha: float = ALPHA, power: float = POWER
-) -> float:
-    """The smallest true difference that a two-sided t-test finds with probability `power`, in the unit of `sd`.
-
-    `df` are the pooled SD's; the level is Holm's first step, alpha / contrasts, which a difference has to pass when no
-    other arm differs. Exact: from the noncentral t. NaN where there is nothing to test with.
-    """
-    if df < 1 or min(n, n_baseline) < 1 or not sd > 0:
-        return math.nan
-    critical = stats.t.ppf(1 - alpha / contrasts / 2, df)
-
-    def lacking(shift: float) -> float:
-        return float(stats.nct.sf(critical, df, shift)) - power
-
-    upper = 1.0
-    while not lacking(upper) > 0:  # bracketed from below: far out the noncentral t is NaN
-        upper *= 1.2
-        if upper > 1e4:
-            return math.nan
-    shift = optimize.brentq(lacking, 0.0, upper)
-    return float(shift) * sd * math.sqrt(1 / n + 1 / n_baseline)
 
 
 def compare(
