@@ -17,6 +17,7 @@ from ablation.command import print_json, run
 from ablation.errors import UserError
 from ablation.job import WorkerJob
 from ablation.launches import Launch, new_launch, slurm_answers
+from ablation.registration import changes, register, registrations
 from ablation.run import prepare
 from ablation.site import load_site
 from ablation.sweep import Sweep, load_sweep
@@ -88,11 +89,23 @@ def start(request: Request, todo: list[str]) -> list[Job[Any]]:
         for item in request.sweep.runs():
             if item.id in todo:
                 prepare(item, request.sweep.paths(request.runs, item))
+        announce(request)
         launch = new_launch(request.runs, request.sweep.name)
     except OSError as error:
         what = f"can't write run folders: {error.strerror or error}"
         raise UserError(what, where=str(request.runs), remedy="Mend that, or name another place: --runs.") from None
     return {"here": start_here, "local": start_local, "slurm": start_slurm}[request.on](request, launch, todo)
+
+
+def announce(request: Request) -> None:
+    """Freeze what the sweep is going to ask, before any run tells anything; say what is no longer as it was."""
+    made, new = register(request.sweep, request.runs)
+    if not new:
+        return
+    typer.echo(f"registered {request.sweep.name}: sha256 {made.digest[:16]}, {made.date}", err=True)
+    first = registrations(request.runs, request.sweep.name)[0]
+    for change in changes(first.content, made.content):
+        typer.echo(f"exploratory, for it was registered otherwise on {first.date[:10]}: {change}", err=True)
 
 
 def place(on: str | None) -> str:

@@ -17,6 +17,7 @@ Whole = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Precision = Literal["fp32", "tf32", "bf16", "fp64"]
+Axis = Literal["cardinality", "width", "depth", "groups"]
 
 
 class _Model(BaseModel):
@@ -29,6 +30,13 @@ class Evidence(_Model):
     metric: Literal["top1_error", "top5_error"] = "top1_error"
     margin: Number | None = None
     """Percentage points within which two arms are called equivalent; None: that is not claimed."""
+    contrasts: tuple[tuple[Text, Text], ...] = ()
+    """Beside each arm against its baseline: pairs of axes (cardinality, width, depth, groups) or of a panel's arms."""
+    looks: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(min_length=1)] | None = None
+    """Numbers of seeds an arm at which a verdict is given, rising; the error is spent over them. None: all seeds."""
+    pairs: Annotated[bool, Field(strict=True)] = False
+    """Compare arms seed by seed. Networks of different shape share no start, so this pays only where runs turn out
+    correlated."""
 
 
 class Resources(_Model):
@@ -49,6 +57,13 @@ class Resources(_Model):
     checkpoint_minutes: Number = 10
 
 
+class Tuned(_Model):
+    """For which arms a recipe was chosen, on the validation split, in how many runs: who was favoured."""
+
+    arms: Annotated[list[Text], Field(min_length=1)]
+    trials: Whole
+
+
 class ArmFile(_Model):
     """An arm, as it is written: a design, or a family with knobs."""
 
@@ -62,6 +77,8 @@ class ArmFile(_Model):
     params: Whole
     macs: Whole
     recipe: Annotated[str, Field(strict=True)] | dict[str, Any] | None = None
+    axis: Axis | None = None
+    """Along which axis it differs from the budget's design; None: as its design tells."""
     published: dict[Literal["top1_error", "top5_error", "train_error"], Number] = {}
 
 
@@ -73,6 +90,7 @@ class PanelFile(_Model):
     dataset: Dataset
     recipe: Annotated[str, Field(strict=True)] | dict[str, Any]
     baseline: Text
+    tuned: Tuned | None = None
     arms: Annotated[list[ArmFile], Field(min_length=1)]
 
 
@@ -136,6 +154,7 @@ _NESTED: dict[str, type[BaseModel]] = {
     "dataset": Dataset,
     "recipe": Recipe,
     "evidence": Evidence,
+    "tuned": Tuned,
     "resources": Resources,
 }
 

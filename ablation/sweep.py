@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -17,8 +17,10 @@ from ablation.errors import UserError, did_you_mean
 from ablation.family import Architecture, FamilyDesign, cost_of, family_design, source_of
 from ablation.recipe import Recipe, recipe_fields
 from ablation.run import Run, RunPaths
-from ablation.schema import ArmFile, Evidence, PanelFile, Resources, SweepFile, teach
+from ablation.schema import ArmFile, Axis, Evidence, PanelFile, Resources, SweepFile, Tuned, teach
 from ablation.yaml_file import YamlFile, override_value, read_yaml
+
+AXES: tuple[str, ...] = get_args(Axis)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Arm:
     cost: Cost
     """Of a family's network: params and MACs as the file states them."""
     published: dict[str, float]
+    axis: str | None = None
+    """Along which it differs from the budget's own design: cardinality, width, depth, groups. None: it is that design,
+    or differs along several, or is a family's."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Panel:
     recipe: Recipe
     baseline: str
     arms: tuple[Arm, ...]
+    tuned: Tuned | None = None
+
+    def along(self, axis: str) -> list[str]:
+        """The names of the arms that differ from the budget's design along an axis."""
+        return [arm.name for arm in self.arms if arm.axis == axis]
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,11 @@ class Sweep:
     precision: str
     evidence: Evidence
     resources: Resources
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of seeds at which verdicts are given."""
+        return self.evidence.looks or (len(self.seeds),)
 
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that a half-finished study is balanced. Two panels may share a run's id."""
@@ -106,11 +121,13 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     seeds = content.seeds if isinstance(content.seeds, list) else list(range(content.seeds))
     _unique(seeds, "seed", file, ("seeds",))
     _unique([panel.name for panel in content.panels], "panel name", file, ("panels",))
+    panels = tuple(_panel(panel, file, index) for index, panel in enumerate(content.panels))
+    check_evidence(content.evidence, panels, len(seeds), file)
     return Sweep(
         name=path.stem,
         path=path,
         question=content.question,
-        panels=tuple(_panel(panel, file, index) for index, panel in enumerate(content.panels)),
+        panels=panels,
         seeds=tuple(seeds),
         precision=content.precision,
         evidence=content.evidence,
@@ -130,7 +147,11 @@ def _panel(content: PanelFile, file: YamlFile, index: int) -> Panel:
     if content.baseline not in names:
         where, remedy = file.where((*key, "baseline")), did_you_mean(content.baseline, names)
         raise UserError(f"baseline {content.baseline!r} is not an arm", where=where, remedy=remedy)
-    return Panel(content.name, budget, content.dataset, recipe, content.baseline, arms)
+    for index, name in enumerate(content.tuned.arms if content.tuned else []):
+        if name not in names:
+            where = file.where((*key, "tuned", "arms", index))
+            raise UserError(f"tuned: {name!r} is not an arm", where=where, remedy=did_you_mean(name, names))
+    return Panel(content.name, budget, content.dataset, recipe, content.baseline, arms, content.tuned)
 
 
 def _arm(
@@ -141,9 +162,20 @@ def _arm(
     price = stated if isinstance(design, FamilyDesign) else cost(design)  # a family's is counted at launch
     _same(design, stated, price, file, key)
     own = _recipe(content.recipe, file, (*key, "recipe")) if content.recipe else recipe
-    return Arm(
-        content.name or design.name, design, own, price, {str(key): value for key, value in content.published.items()}
-    )
+    published = {str(key): value for key, value in content.published.items()}
+    return Arm(content.name or design.name, design, own, price, published, content.axis or _axis(design, budget.base))
+
+
+def _axis(design: Architecture, base: Design) -> str | None:
+    if isinstance(design, FamilyDesign):
+        return None
+    unlike = {
+        "depth": design.blocks != base.blocks,
+        "cardinality": design.cardinality != base.cardinality,
+        "width": design.widths != base.widths and design.cardinality == base.cardinality,
+    }
+    found = [axis for axis, differs in unlike.items() if differs]
+    return found[0] if len(found) == 1 else None
 
 
 def _same(design: Architecture, stated: Cost, price: Cost, file: YamlFile, key: tuple[str | int, ...]) -> None:
@@ -213,6 +245,26 @@ class _at:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError) and error.where is None:
             error.where = self.where
+
+
+def check_evidence(evidence: Evidence, panels: Sequence[Panel], seeds: int, file: YamlFile) -> None:
+    """Raises UserError where a look has no seeds, or a contrast no arms."""
+    looks = list(evidence.looks or ())
+    if looks != sorted(set(looks)) or (looks and looks[-1] > seeds):
+        where = file.where(("evidence", "looks"))
+        raise UserError(f"looks must rise, up to the {seeds} seeds; got {looks}", where=where, remedy="Such as [3, 5].")
+    for index, pair in enumerate(evidence.contrasts):
+        if not any(_can_compare(panel, pair) for panel in panels):
+            where = file.where(("evidence", "contrasts", index))
+            names = [*AXES, *(arm.name for panel in panels for arm in panel.arms)]
+            unknown = next((name for name in pair if name not in names), None)
+            hint = did_you_mean(unknown, names) if unknown else "Name two axes, or two arms of one panel."
+            raise UserError(f"no panel can compare {pair[0]} with {pair[1]}", where=where, remedy=hint)
+
+
+def _can_compare(panel: Panel, pair: tuple[str, str]) -> bool:
+    arms = {arm.name for arm in panel.arms}
+    return pair[0] != pair[1] and (set(pair) <= arms or all(name in AXES and panel.along(name) for name in pair))
 
 
 def _unique(values: Sequence[Any], what: str, file: YamlFile, key: Sequence[str | int]) -> None:

@@ -23,7 +23,7 @@ class May(NamedTuple):
     heavy: str = "never"  # torch and what imports it: "top", "inside" functions, or "never"
 
 
-SPINE = "design cost budget dataset recipe records claim run sweep launches board family"
+SPINE = "design cost budget dataset recipe records claim run sweep registration launches board family"
 ABLATION = {
     "__init__": May(),
     "errors": May(),  # may be imported by all
@@ -43,6 +43,7 @@ ABLATION = {
     "run": May("design family dataset recipe records claim"),
     "schema": May("dataset recipe yaml_file"),
     "sweep": May("design cost budget family dataset recipe run schema yaml_file"),
+    "registration": May("design records run sweep"),
     "launches": May("claim run"),
     "board": May("launches run sweep"),
     "network": May("design", heavy="top"),
@@ -70,6 +71,7 @@ ABLATION = {
     "doctor": May(SPINE, heavy="inside"),
 }
 DRAWN = "analysis.collect analysis.statistics analysis.published analysis.verdict"
+SHOWN = "analysis.tables analysis.figures analysis.document"
 ANALYSIS = {
     "__init__": May(),
     "statistics": May(),
@@ -80,7 +82,10 @@ ANALYSIS = {
     "figures": May(f"{SPINE} {DRAWN} analysis.tables"),
     "document": May(f"{SPINE} {DRAWN} analysis.tables"),
     "markdown": May(),
-    "report": May(f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.document analysis.markdown"),
+    "html": May(),
+    "pdf": May(),
+    "folder": May(f"{SPINE} {DRAWN} {SHOWN} analysis.markdown analysis.html analysis.pdf"),
+    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.folder"),
 }
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()
