@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -21,6 +23,9 @@ MENDABLE = {
 }
 """What a file system refuses and a user can mend."""
 
+READER_LEFT = 128 + 13
+"""What a shell says of a program that SIGPIPE ended."""
+
 # click's, or that of typer's own copy: which of the two depends on typer's version
 _UsageError: Any = typer.BadParameter.__mro__[2]
 
@@ -28,29 +33,62 @@ _UsageError: Any = typer.BadParameter.__mro__[2]
 def run(function: Callable[..., int | None], *, several: Sequence[str] = ()) -> None:
     """Run `function` as this process's command and exit.
 
-    Exit codes: what `function` returns (None: 0), 2 for a user's mistake, 130 for Ctrl-C. Options named in
-    `several` (such as `--cardinality`) take any number of values: `--cardinality 1 2 4`.
+    Exit codes: what `function` returns (None: 0), 2 for a user's mistake, 130 for Ctrl-C, 141 where whoever read the
+    output went away, as `| head` does. Options named in `several` (such as `--cardinality`) take any number of values:
+    `--cardinality 1 2 4`.
     """
+    streams = _streams()
+    try:
+        code = _outcome(function, several)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        broken = error.__context__ if isinstance(error, SystemExit) else error  # rich and click exit with 1 on it
+        if not isinstance(broken, BrokenPipeError):
+            raise
+        if not _readers_left(streams):
+            raise broken from None
+        code = READER_LEFT
+    sys.exit(code)
+
+
+def _outcome(function: Callable[..., int | None], several: Sequence[str]) -> int | None:
+    """The exit code of `function` with this process's arguments; its mistakes are said."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(function)
     try:
-        code = app(args=_repeat(sys.argv[1:], several), standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(code)
+        return app(args=_repeat(sys.argv[1:], several), standalone_mode=False)
     except UserError as error:
-        sys.exit(fail(str(error)))
+        return fail(str(error))
     except _UsageError as error:
-        sys.exit(fail(error.format_message()))
+        return fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 130
     except OSError as error:
         if error.errno not in MENDABLE:
             raise
         place = f" ({error.filename})" if error.filename else ""
-        sys.exit(fail(f"{MENDABLE[error.errno]}{place}\n  Nothing is left half-written: mend it and run this again."))
+        return fail(f"{MENDABLE[error.errno]}{place}\n  Nothing is left half-written: mend it and run this again.")
+
+
+def _streams() -> dict[int, os.stat_result]:
+    """Standard output and errors, those that are open, as they are now."""
+    found = {}
+    for stream in (1, 2):
+        with suppress(OSError):
+            found[stream] = os.fstat(stream)
+    return found
+
+
+def _readers_left(before: dict[int, os.stat_result]) -> bool:
+    """Whether nobody reads standard output or errors any more; what is left to write then goes nowhere, in silence."""
+    poll = select.poll()
+    for stream in before:
+        poll.register(stream, select.POLLOUT)
+    gone = [stream for stream, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
+    for stream in gone:  # or Python complains when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    replaced = [stream for stream, was in before.items() if not os.path.samestat(was, os.fstat(stream))]  # rich does it
+    return bool(replaced)
 
 
 def fail(message: str) -> int:
