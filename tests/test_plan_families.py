@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablation import command
+from ablation.cost import memory
 from ablation.plan.__main__ import SEVERAL, main
 from ablation.plan.new_file import question, usual_dataset
 from ablation.sweep import load_sweep
@@ -232,3 +233,53 @@ def test_a_network_that_can_not_be_traced_is_one_plain_error(plan, tmp_path):
     (tmp_path / "odd.py").write_text(ODD.format(more="y) + self.two(1 / 0"))
     code, _, err = plan("--family", "odd.py:odd", "--budget", "width=8", "--verify")
     assert code == 2 and "fvcore can't count odd_width8: ZeroDivisionError" in err
+
+
+def test_the_proof_has_the_keys_that_ladders_of_designs_have(plan):
+    designs = json.loads(plan("--budget", "fashion", "--cardinality", "1", "2", "--proof", "--json")[1])
+    answer = json.loads(plan(*MLP, "--axis", "ratio=1,2", "--proof", "--json")[1])
+    assert answer.keys() == designs.keys()
+    assert answer["spread"].keys() == designs["spread"].keys()
+    row, theirs = answer["designs"][0], designs["designs"][0]
+    assert {"errors", "neighbours", "rules"} <= row.keys() & theirs.keys()
+    assert row["errors"].keys() == theirs["errors"].keys() == row["neighbours"][0]["errors"].keys()
+    assert answer["axis"] == ["ratio"]
+
+
+def test_the_proof_says_what_other_rules_pick(plan):
+    answer = json.loads(plan(*MLP, "--axis", "ratio=1", "--proof", "--json")[1])
+    (row,) = answer["designs"]
+    assert [near["value"] for near in row["neighbours"]] == [75, 77]
+    picked = json.loads(plan(*MLP, "--axis", "ratio=1", "--match", "activations", "--json")[1])["designs"][0]
+    assert row["rules"]["activations"]["knobs"] == picked["knobs"] == {"ratio": 1, "width": 90}
+    assert row["rules"]["activations"]["errors"]["params"] == picked["params_error"]
+    assert "both" not in row["rules"]
+
+
+def test_the_proof_and_the_spread_are_printed_and_drawn(plan, tmp_path):
+    code, out, err = plan(*MLP, "--axis", "ratio=1,2", "--proof", "--figure", "out/mlp.svg")
+    assert (code, err) == (0, "")
+    assert "activations picks" in out and "The rows differ, largest against smallest, in params 0.2%" in out
+    assert "ratio=1, width=76" in (tmp_path / "out" / "mlp.svg").read_text()
+
+
+@pytest.mark.parametrize("batch", [1, 32, 4096])
+def test_memory_is_matched_as_brute_force_does(plan, batch):
+    line = (*MLP, "--axis", "ratio=4", "--match", "memory", "--batch", batch, "--tolerance", "20%", "--json")
+    (row,) = json.loads(plan(*line)[1])["designs"]
+
+    def bytes_of(width, ratio):
+        weights = 784 * width + 4 * width * width * ratio + 10 * width
+        written = 3 * width + 2 * ratio * width + 10
+        return memory(weights + written, written, batch)
+
+    target = bytes_of(64, 2)
+    best = min(range(1, 200), key=lambda width: abs(bytes_of(width, 4) / target - 1))
+    assert row["knobs"]["width"] == best
+    assert row["memory"] == bytes_of(best, 4)
+    assert row["memory_error"] == pytest.approx(bytes_of(best, 4) / target - 1)
+
+
+def test_memory_needs_activations_in_the_budget(plan):
+    code, _, err = plan("--family", "mlp.py:mlp", "--budget", "params=80k", "--match", "memory", "--axis", "ratio=2")
+    assert code == 2 and "needs params and activations" in err

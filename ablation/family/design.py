@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ablation.cost import Cost, cost
@@ -57,6 +57,10 @@ class FamilyDesign:
     def group_widths(self) -> tuple[int, ...]:
         """None: a family has no paths."""
         return ()
+
+    def at(self, knob: str, value: Any) -> FamilyDesign:
+        """The design with another value of a knob."""
+        return replace(self, values=tuple(sorted({**self.knobs, knob: value}.items())))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `run.json` holds them."""

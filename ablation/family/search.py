@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ablation.budget import Budget
-from ablation.cost import Cost
+from ablation.cost import BATCH, Cost
 from ablation.errors import UserError, did_you_mean
 from ablation.family.count import checked, price
 from ablation.family.declare import Family, Knobs, spelled
 from ablation.family.design import FamilyDesign, family_design
 from ablation.family.load import source_of
-from ablation.solver.rule import MATCHES, TOLERANCE, Rule, error_of, errors
+from ablation.solver.rule import MATCHES, TOLERANCE, Rule, amount, error_of
 
 MEASURES = ("params", "macs", "activations")
-MATCHED = ("params", "macs", "both", "activations")
-"""The match rules that a family can follow; the paper's block and the memory of a step are `Design`'s."""
+RESIDUALS = (*MEASURES, "memory")
+"""What errors are told of: memory follows from params and activations."""
+MATCHED = ("params", "macs", "both", "activations", "memory")
+"""The match rules that a family can follow; the paper's block is a `Design`'s."""
 IGNORED = 12
 """Doublings of the knob, without any change of cost, after which the family is said to ignore it."""
 MOST = 1 << 30
@@ -34,17 +36,17 @@ class FamilySolution:
     neighbours: tuple[tuple[int, dict[str, float | None]], ...]
     """The next smaller and the next larger value of the solved knob, with its errors by measure."""
 
-    def error(self, measure: str) -> float | None:
-        """How far one of `MEASURES` is from the budget, relative; None where the budget doesn't say."""
-        return error_of(self.budget, self.cost, measure)
+    def error(self, measure: str, batch: int = BATCH) -> float | None:
+        """How far one of `RESIDUALS` is from the budget, relative; None where the budget doesn't say."""
+        return error_of(self.budget, self.cost, measure, batch)
 
 
-def family_rule(budget: Budget, match: str | None = None, tolerance: float = TOLERANCE) -> Rule:
+def family_rule(budget: Budget, match: str | None = None, tolerance: float = TOLERANCE, batch: int = BATCH) -> Rule:
     """The match rule; by default both params and MACs, or what the budget states. Raises UserError."""
     stated = Budget(budget.name, budget.base, budget.params, budget.macs, budget.activations, None)
     if match is not None and match not in MATCHED:
         raise UserError(f"a family can't be matched by {match!r}", remedy=did_you_mean(match, list(MATCHED)))
-    return Rule.of(stated, match, tolerance)
+    return Rule.of(stated, match, tolerance, batch=batch)
 
 
 def solve_family(
@@ -54,16 +56,17 @@ def solve_family(
     match: str | None = None,
     tolerance: float = TOLERANCE,
     image: dict[str, int] | None = None,
+    batch: int = BATCH,
 ) -> FamilySolution:
     """The network of the family that meets a budget with these knobs, by the knob it is solved for.
 
-    The nearest whole number by `match` (params, macs, both or activations), of two equally near the smaller; a
+    The nearest whole number by `match` (one of `MATCHED`; memory of `batch` images), of two equally near the smaller; a
     multiple of the family's `multiple`. `image` (channels, resolution, classes) is the budget's own design's unless
     given. The answer's cost is counted on its network, and held against the closed form where there is one. Raises
     UserError where the network can't be built, or its cost does not grow with the knob.
     """
     family.check(knobs, free=True)
-    rule, base = family_rule(budget, match, tolerance), budget.base
+    rule, base = family_rule(budget, match, tolerance, batch), budget.base
     size = family.images(image or {"channels": base.channels, "resolution": base.resolution, "classes": base.classes})
     search = Search(family, budget, rule, knobs, size)
     value = search.nearest()
@@ -111,16 +114,24 @@ class Search:
             self._must_grow()
         return self.seen[value]
 
+    def amount(self, value: int, measure: str) -> int | None:
+        """One measure at a value; None where the family's closed form doesn't give it."""
+        found, batch = self.cost(value), self.rule.batch
+        unknown = measure == "memory" and found.activations is None
+        return None if unknown else amount(found, measure, batch)
+
     def errors(self, value: int) -> list[float]:
         """The relative errors of what is matched."""
-        if getattr(self.cost(value), self.measures[-1]) is None:
-            raise UserError(f"the closed form of {self.family.name} gives no {self.measures[-1]}", remedy="Add them.")
-        return errors(self.budget, self.cost(value), self.measures)
+        if self.amount(value, self.measures[-1]) is None:
+            raise UserError(f"the closed form of {self.family.name} gives no activations", remedy="Add them.")
+        found = [self.all_errors(value)[measure] for measure in self.measures]
+        return [error for error in found if error is not None]
 
     def all_errors(self, value: int) -> dict[str, float | None]:
         """The relative error of every measure that is known; None elsewhere."""
-        price = self.cost(value)
-        return {m: None if getattr(price, m) is None else error_of(self.budget, price, m) for m in MEASURES}
+        batch, price = self.rule.batch, self.cost(value)
+        known = {measure: self.amount(value, measure) is not None for measure in RESIDUALS}
+        return {m: error_of(self.budget, price, m, batch) if known[m] else None for m in RESIDUALS}
 
     def fits(self, value: int) -> bool:
         """Whether a neighbour can be built: that it can't is no fault of the answer."""
@@ -153,8 +164,8 @@ class Search:
                 self._refuse()
         return low, high
 
-    def _matched(self, value: int) -> list[int]:
-        return [getattr(self.seen[value], measure) for measure in self.measures]
+    def _matched(self, value: int) -> list[int | None]:
+        return [self.amount(value, measure) for measure in self.measures]
 
     def _constant(self) -> bool:
         return len({tuple(self._matched(value)) for value in self.seen}) == 1
@@ -174,7 +185,8 @@ class Search:
     def _must_grow(self) -> None:
         values, knob = sorted(self.seen), self.family.solve
         for one, two in pairwise(values):
-            if any(b < a for a, b in zip(self._matched(one), self._matched(two), strict=True) if None not in (a, b)):
+            pairs = zip(self._matched(one), self._matched(two), strict=True)
+            if any(a is not None and b is not None and b < a for a, b in pairs):
                 raise UserError(
                     f"the cost of {self.family.name} does not grow with {knob}: {self._said(one)} at {knob}={one}, "
                     f"{self._said(two)} at {knob}={two}" + (f" ({spelled(self.knobs)})" if self.knobs else ""),

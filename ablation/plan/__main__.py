@@ -93,12 +93,9 @@ def _plan_family(given: dict[str, Any]) -> int | None:
     """Plan a family; the options that speak of a Design are refused where they are not at their defaults."""
     from ablation.plan.families import Asked, plan_family, refuse_others
 
-    names = "cardinality width scale base tight times precision threads proof figure"
-    names += " space blocks widths out sample seed"
-    changed = {"multiple": given["multiple"] != 1, "batch": given["batch"] != 32}
-    refuse_others(
-        {f"--{name}": value for name, value in ({name: given[name] for name in names.split()} | changed).items()}
-    )
+    names = "cardinality width scale base tight times precision threads space blocks widths out sample seed"
+    changed = {name: given[name] for name in names.split()} | {"multiple": given["multiple"] != 1}
+    refuse_others({f"--{name}": value for name, value in changed.items()})
     return plan_family(Asked(**{field.name: given[field.name] for field in fields(Asked)}))
 
 

@@ -19,11 +19,11 @@ from ablation.family import Family, load_family
 from ablation.family.count import checked
 from ablation.family.declare import IMAGE, Knobs, spelled
 from ablation.family.search import MEASURES, FamilySolution, family_rule, solve_family
-from ablation.plan.arms import family_arm, family_ladder, inline, panel_name
+from ablation.plan.arms import family_ladder, panel_name
+from ablation.plan.family_proof import add_family_proof, draw_family, show_family_proof
+from ablation.plan.family_table import contract, explain, show
 from ablation.plan.new_file import new_image
 from ablation.solver import TOLERANCE, Rule, parse_share
-
-WORDS = {"params": "params", "macs": "MACs", "activations": "activations"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Asked:
     write: Path | None
     panel: str | None
     verify: bool
+    batch: int
+    proof: bool
+    figure: Path | None
 
     @property
     def image(self) -> dict[str, int]:
@@ -57,18 +60,28 @@ def plan_family(asked: Asked) -> int | None:
     points = knob_points(family, asked.axis or ())
     goal, size = family_goal(family, asked)
     within = parse_share(asked.tolerance, "--tolerance") if asked.tolerance else TOLERANCE
-    rule = family_rule(goal, asked.match, within)
-    rows = [solve_family(family, goal, point, asked.match, within, size) for point in points]
-    if asked.as_json:
-        print_json(contract(goal, rule, rows))
-    else:
-        show(family, goal, rows)
-        print(explain(family, rule, rows))
+    rule = family_rule(goal, asked.match, within, asked.batch)
+    rows = [solve_family(family, goal, point, rule.match, within, size, rule.batch) for point in points]
+    _print(family, goal, rule, rows, asked)
+    if asked.figure:
+        draw_family(asked.figure, rows)
     if asked.verify and not _verified(family, rows, quiet=asked.as_json):
         return 1
     if asked.write:
         _write(asked.write, family, goal, rows, asked)
     return None
+
+
+def _print(family: Family, goal: Budget, rule: Rule, rows: list[FamilySolution], asked: Asked) -> None:
+    """The ladder, as JSON or as tables."""
+    if asked.as_json:
+        answer = contract(goal, rule, rows)
+        print_json(add_family_proof(answer, family, rule, rows) if asked.proof else answer)
+    else:
+        show(family, goal, rule, rows)
+        print(explain(family, rule, rows))
+        if asked.proof:
+            show_family_proof(family, rule, rows)
 
 
 def _verified(family: Family, rows: list[FamilySolution], quiet: bool) -> bool:
@@ -209,76 +222,3 @@ def own_design(family: Family, text: str) -> Knobs | None:
     knobs = {name: _value(name, word) for name, _, word in pairs}
     family.check(knobs)
     return knobs
-
-
-def contract(budget: Budget, rule: Rule, rows: list[FamilySolution]) -> dict[str, Any]:
-    """What `--json` prints: the keys of a ladder of designs where they make sense, and each row as an arm."""
-    measures = {name: getattr(budget, name) for name in MEASURES}
-    return {
-        "budget": {"name": budget.name, **measures, "block_params": None},
-        "match": rule.match,
-        "designs": [_row(row) for row in rows],
-    }
-
-
-def _row(row: FamilySolution) -> dict[str, Any]:
-    design = row.design
-    return {
-        "name": design.name,
-        "family": design.family,
-        "knobs": design.knobs,
-        **{name: getattr(row.cost, name) for name in MEASURES},
-        **{f"{name}_error": row.error(name) for name in MEASURES},
-        "admissible": row.admissible,
-        "neighbours": [{"value": value, "errors": found} for value, found in row.neighbours],
-        "source": design.source,
-        "image": design.image,
-        "arm": family_arm(row),
-    }
-
-
-def show(family: Family, budget: Budget, rows: list[FamilySolution]) -> None:
-    """Print the rows as a table."""
-    from rich.table import Table
-
-    from ablation.plan.table import print_table
-
-    knobs = list(dict.fromkeys(knob for row in rows for knob in row.design.knobs if knob != family.solve))
-    table = Table(title=f"{family.name} at the budget {budget.name}", title_justify="left")
-    for heading in (*knobs, family.solve, *WORDS.values()):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    targets = (getattr(budget, name) for name in MEASURES)
-    table.add_row(*[""] * (len(knobs) + 1), *map(_count, targets), "budget", end_section=True)
-    for row in rows:
-        own = row.design.knobs
-        cells = [f"{_count(getattr(row.cost, name))}{_error(row.error(name))}" for name in MEASURES]
-        mark = row.design.name if row.admissible else f"no admissible {family.solve}"
-        table.add_row(*(str(own.get(knob, "")) for knob in knobs), str(own[family.solve]), *cells, mark)
-    print_table(table)
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
-
-
-def _error(error: float | None) -> str:
-    return "" if error is None else f" ({error:+,.1%})"
-
-
-def explain(family: Family, rule: Rule, rows: list[FamilySolution]) -> str:
-    """The lines under the table: how was matched, the next values on either side, the rows as arms."""
-    what = {"both": "params and MACs"}.get(rule.match, WORDS.get(rule.match, rule.match))
-    lines = [f"Matched ({rule.match}): {what}, to the nearest {family.solve}, within {rule.tolerance * 100:.4g}%."]
-    for row in rows:
-        next_ones = "; ".join(f"{family.solve}={value}: {_errors(found)}" for value, found in row.neighbours)
-        lines.append(f"Next to {row.design.name}: {next_ones or 'none can be built'}.")
-    form = " They equal the family's closed form." if family.cost else ""
-    lines.append(f"Counted on the networks (meta device): MACs are FlopCounterMode's forward count, halved.{form}")
-    fitting = [row for row in rows if row.admissible]
-    lines += ["As arms of a sweep:"] if fitting else []
-    return "\n".join([*lines, *(f"  - {inline(family_arm(row))}" for row in fitting)])
-
-
-def _errors(found: dict[str, float | None]) -> str:
-    return ", ".join(f"{WORDS[name]} {error:+,.1%}" for name, error in found.items() if error is not None)

@@ -107,17 +107,23 @@ def _shares(found: dict[str, float | None]) -> list[str]:
 
 def draw(path: Path, rows: list[Solution]) -> None:
     """Draw each row's errors into an SVG file, as the report does."""
+    measures = ("params", "macs", "activations", *["time"] * any(row.time for row in rows))
+    errors = {row.design.name: {name: row.error(name) for name in measures} for row in rows}
+    draw_errors(path, errors, {row.design.name: row.design.shape for row in rows})
+
+
+def draw_errors(path: Path, errors: dict[str, dict[str, float | None]], names: dict[str, str]) -> None:
+    """Draw errors, by arm and by measure, into an SVG file; `names`: what the figure calls each arm."""
     import pandas as pd
 
     from analysis.figures import axes, ladder_residuals, style, to_svg
 
-    measures = ("params", "macs", "activations", *["time"] * any(row.time for row in rows))
-    frame = pd.DataFrame(
-        [{"arm": row.design.name} | {f"{name}_error": row.error(name) for name in measures} for row in rows]
-    ).astype({f"{name}_error": float for name in measures})
+    rows = [{"arm": arm} | {f"{name}_error": found[name] for name in found} for arm, found in errors.items()]
+    frame = pd.DataFrame(rows)
+    frame = frame.astype({column: float for column in frame.columns if column != "arm"})
     with style():
         figure, (ax,) = axes(1)
-        ladder_residuals(ax, frame, {row.design.name: row.design.shape for row in rows})
+        ladder_residuals(ax, frame, names)
         text = to_svg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
