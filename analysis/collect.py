@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pandas as pd
 
 from ablation.errors import UserError
 from ablation.records import last_epochs, read_records
+from ablation.registration import Registration, registrations
 from ablation.run import Run, RunPaths, RunState, load_run, read_json, read_state
 from ablation.sweep import Sweep
+from analysis.bits import Right, read_right, stack
 
 RUN_COLUMNS = [
     *("panel", "arm", "design", "cardinality", "width", "seed", "params", "macs", "activations"),
@@ -47,16 +49,36 @@ class Study:
     """What differs between runs that are compared, and is no reason to refuse them."""
     planned: int
     """Panels x arms x seeds."""
+    registrations: list[Registration] = field(default_factory=list)
+    """What was registered of the sweep, the first one first; none where it was not launched."""
+    bits: dict[str, Path] = field(default_factory=dict)
+    """Where the correctness bits of each finished run should be, by run id."""
 
     @property
     def pending(self) -> list[dict[str, Any]]:
         """The missing runs that may still finish."""
         return [run for run in self.missing if run["state"] in PENDING]
 
-    def errors(self, panel: str, arm: str, metric: str = "top1_error") -> list[float]:
-        """The errors of an arm's finished runs, by seed, in percent."""
+    def of(self, panel: str, arm: str, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+        """The rows of an arm's finished runs, by seed; of some seeds only where these are given."""
         rows = self.runs[(self.runs["panel"] == panel) & (self.runs["arm"] == arm)]
-        return [float(value) for value in rows.sort_values("seed")[metric]]
+        return (rows if seeds is None else rows[rows["seed"].isin(seeds)]).sort_values("seed")
+
+    def errors(
+        self, panel: str, arm: str, metric: str = "top1_error", seeds: Sequence[int] | None = None
+    ) -> list[float]:
+        """The errors of an arm's finished runs, by seed, in percent."""
+        return [float(value) for value in self.of(panel, arm, seeds)[metric]]
+
+    def seeds(self, panel: str, arm: str, seeds: Sequence[int] | None = None) -> list[int]:
+        """The seeds of an arm's finished runs."""
+        return [int(seed) for seed in self.of(panel, arm, seeds)["seed"]]
+
+    def right(self, panel: str, arm: str, seeds: Sequence[int] | None = None) -> Right | None:
+        """Which images an arm's finished runs got right, (runs, images); None where any of them has no (whole) bits."""
+        rows = self.of(panel, arm, seeds)
+        pairs = zip(rows["run_id"], rows["images"], strict=True)
+        return stack([read_right(self.bits[run], int(images)) if run in self.bits else None for run, images in pairs])
 
 
 @dataclass(frozen=True)
@@ -107,6 +129,8 @@ def collect(sweep: Sweep, runs_dir: Path) -> Study:
         provenance=_provenance(finished),
         notes=_check_panels(sweep, finished),
         planned=len(sweep.runs()),
+        registrations=registrations(runs_dir, sweep.name),
+        bits={f.run.id: files[f.run.id].bits(f.run.dataset.evaluate) for f in finished},
     )
 
 

@@ -5,54 +5,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from ablation.budget import Budget
 from ablation.sweep import Panel, Sweep
-from analysis.collect import PENDING, Study
-from analysis.statistics import Comparison, Contrast, compare
+from analysis.collect import Study
+from analysis.findings import Finding
+from analysis.statistics import Comparison, Contrast
 
-INTERIM = "interim: no verdict until every run is in"
 DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1K"}
 METRICS = {"top1_error": "top-1 error", "top5_error": "top-5 error", "train_error": "training error"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A panel and what its finished runs say."""
-
-    panel: Panel
-    comparison: Comparison
-    """Verdicts are withheld while runs are pending: to look early and stop at will makes false claims likelier."""
-    images: int | None
-    """How many images each error is over; None where no run finished."""
-    pending: int
-    failed: int
-
-
-def findings(sweep: Sweep, study: Study) -> list[Finding]:
-    """Each panel's arms against its baseline, in the sweep's metric."""
-    return [_finding(sweep, panel, study) for panel in sweep.panels]
-
-
-def _finding(sweep: Sweep, panel: Panel, study: Study) -> Finding:
-    metric, margin = sweep.evidence.metric, sweep.evidence.margin
-    groups = {arm.name: study.errors(panel.name, arm.name, metric) for arm in panel.arms}
-    comparison = compare(groups, panel.baseline, margin=margin)
-    states = [run["state"] for run in study.missing if run["panel"] == panel.name]
-    pending = sum(state in PENDING for state in states)
-    if pending:
-        contrasts = [replace(contrast, verdict=INTERIM) for contrast in comparison.contrasts]
-        comparison = replace(comparison, contrasts=contrasts)
-    images = study.runs.loc[study.runs["panel"] == panel.name, "images"]
-    return Finding(panel, comparison, int(images.iloc[0]) if len(images) else None, pending, len(states) - pending)
+EXPLORATORY = ", exploratory: "
 
 
 def headline(sweep: Sweep, found: list[Finding]) -> str:
-    """One sentence a panel: its scope, then each arm's verdict against the baseline."""
+    """A few sentences a panel: its scope, each arm's verdict against the baseline, then what else was asked."""
     several = len(found) > 1
     return " ".join(
-        f"{f'Panel {f.panel.name}: ' if several else ''}{scope(sweep, f)}: {_said(sweep, f)}." for f in found
+        f"{f'Panel {f.panel.name}: ' if several else ''}{scope(sweep, f)}: {_said(sweep, f)}.{_more(f)}" for f in found
     )
 
 
@@ -83,44 +54,84 @@ def dataset_label(panel: Panel) -> str:
 
 def _seeds(sweep: Sweep, finding: Finding) -> str:
     counts = sorted({estimate.n for estimate in finding.comparison.estimates.values()})
-    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    of = f" of {len(sweep.seeds)}" if counts != [len(sweep.seeds)] else ""
+    n, planned = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}", len(finding.look.seeds)
+    of = f" of {planned}" if counts != [planned] else ""
     failed = f" ({finding.failed} {'run' if finding.failed == 1 else 'runs'} failed)" if finding.failed else ""
-    return f"{n}{of} {'seed' if n == '1' and not of else 'seeds'} an arm{failed}"
+    look = f", look {finding.look.number} of {finding.look.of}" if finding.look.of > 1 and finding.look.number else ""
+    return f"{n}{of} {'seed' if n == '1' and not of else 'seeds'} an arm{failed}{look}"
 
 
 def _said(sweep: Sweep, finding: Finding) -> str:
-    contrasts, base = finding.comparison.contrasts, finding.panel.baseline
-    if finding.pending:
+    if finding.look.interim:
         planned = len(finding.panel.arms) * len(sweep.seeds)
         return f"no verdict yet, for {finding.pending} of {planned} runs are pending"
-    if not contrasts:
-        return f"{base} is the only arm, so there is nothing to compare"
-    alike: dict[str, list[Contrast]] = {}
-    for contrast in contrasts:
-        alike.setdefault(contrast.verdict if contrast.kind == "none" else contrast.kind, []).append(contrast)
+    return against(finding.comparison, finding.exploratory)
+
+
+def against(comparison: Comparison, exploratory: Iterable[str] = ()) -> str:
+    """What becomes of each arm against the baseline: the surest first, arms with one kind of verdict together."""
+    if not comparison.contrasts:
+        return f"{comparison.baseline} is the only arm, so there is nothing to compare"
+    alike: dict[tuple[bool, str], list[Contrast]] = {}
+    for contrast in comparison.contrasts:
+        kind = plain(contrast) if contrast.kind == "none" else contrast.kind
+        alike.setdefault((contrast.a in exploratory, kind), []).append(contrast)
+    clauses = [_together(kind, alike[new, kind], new) for new, kind in sorted(alike, key=_order)]
+    return f"against the baseline {comparison.baseline}, " + "; ".join(clauses)
+
+
+def _order(key: tuple[bool, str]) -> tuple[bool, int]:
     order = ["improves", "worsens", "equivalent", "unresolved"]
-    kinds = sorted(alike, key=lambda kind: order.index(kind) if kind in order else len(order))
-    return f"against the baseline {base}, " + "; ".join(_together(kind, alike[kind]) for kind in kinds)
+    return key[0], order.index(key[1]) if key[1] in order else len(order)
 
 
-def _together(kind: str, same: list[Contrast]) -> str:
+def plain(contrast: Contrast) -> str:
+    """The verdict without the reason why it is exploratory."""
+    return contrast.verdict.partition(EXPLORATORY)[0]
+
+
+def _together(kind: str, same: list[Contrast], new: bool) -> str:
     """Arms with one kind of verdict, in one clause."""
+    mark = " (exploratory)" if new else ""
     if kind in ("improves", "worsens"):
-        return join([_moves(contrast, first=contrast is same[0]) for contrast in same])
+        return join([_moves(contrast, first=contrast is same[0]) for contrast in same]) + mark
     arms, verb = join([contrast.a for contrast in same]), "is" if len(same) == 1 else "are"
     if kind == "unresolved":
-        return f"{arms} {verb} unresolved (these seeds resolve {max(c.resolvable for c in same):.2g} points)"
+        return f"{arms} {verb} unresolved (these seeds resolve {max(c.resolvable for c in same):.2g} points){mark}"
     if kind == "equivalent":
-        return f"{arms} {verb} {same[0].verdict} points"
-    return f"{arms}: {kind}"
+        return f"{arms} {verb} {plain(same[0])} points{mark}"
+    return f"{arms}: {kind}{mark}"
+
+
+def _more(finding: Finding) -> str:
+    """What was asked beside each arm against the baseline, a sentence each."""
+    sentences = [beyond(contrast) for contrast in finding.beyond]
+    if finding.trend:
+        sentences.append(f"Over all cardinalities, {finding.trend.verdict}.")
+    if finding.confirmed:
+        seeds = min(estimate.n for estimate in finding.confirmed.estimates.values())
+        sentences.append(
+            f"The {seeds} seeds an arm that were added after the registration say by themselves: "
+            f"{against(finding.confirmed)}."
+        )
+    return "".join(f" {sentence}" for sentence in sentences)
+
+
+def beyond(contrast: Contrast) -> str:
+    """A contrast of axes or arms as a sentence: `Cardinality against width: improves by 0.30 points (...)`."""
+    pair = f"{contrast.a} against {contrast.b}"
+    pair = pair[0].upper() + pair[1:]
+    new = " (exploratory)" if EXPLORATORY in contrast.verdict else ""
+    if contrast.kind in ("improves", "worsens"):
+        return f"{pair}: {_moves(contrast, first=True).removeprefix(contrast.a + ' ')}{new}."
+    return f"{pair}: {plain(contrast)}{new}."
 
 
 def _moves(c: Contrast, *, first: bool) -> str:
     """`resnext11_2x5d improves by 0.61 points (simultaneous 95% interval 0.21 to 1.00)`; shorter after the first."""
     low, high = (-c.high, -c.low) if c.kind == "improves" else (c.low, c.high)
     interval = f"{low:z.2f} to {high:z.2f}".replace("-", "−") + ("" if low > 0 else ", only its sign is resolved")
-    within = c.verdict.removeprefix(c.kind)
+    within = plain(c).removeprefix(c.kind)
     if first:
         return f"{c.a} {c.kind} by {abs(c.difference):.2f} points (simultaneous 95% interval {interval}){within}"
     return f"{c.a} by {abs(c.difference):.2f} ({interval}){within}"

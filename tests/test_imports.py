@@ -70,15 +70,18 @@ ABLATION = {
     "clean": May(SPINE),
     "doctor": May(SPINE, heavy="inside"),
 }
-DRAWN = "analysis.collect analysis.statistics analysis.published analysis.verdict"
+DRAWN = "analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings analysis.verdict"
 SHOWN = "analysis.tables analysis.figures analysis.document"
 ANALYSIS = {
     "__init__": May(),
     "statistics": May(),
     "published": May(),
-    "collect": May(SPINE),
-    "verdict": May(f"{SPINE} analysis.collect analysis.statistics"),
-    "tables": May(f"{SPINE} analysis.collect analysis.statistics analysis.published analysis.verdict"),
+    "bits": May(),
+    "collect": May(f"{SPINE} analysis.bits"),
+    "looks": May(f"{SPINE} analysis.statistics"),
+    "findings": May(f"{SPINE} analysis.collect analysis.statistics analysis.looks"),
+    "verdict": May(f"{SPINE} analysis.collect analysis.statistics analysis.findings"),
+    "tables": May(f"{SPINE} {DRAWN}"),
     "figures": May(f"{SPINE} {DRAWN} analysis.tables"),
     "document": May(f"{SPINE} {DRAWN} analysis.tables"),
     "markdown": May(),

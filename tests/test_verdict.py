@@ -7,7 +7,8 @@ from studies import fail_run, panel_fields, sweep_fields, write_run, write_study
 
 from analysis.collect import collect
 from analysis.tables import results_table
-from analysis.verdict import completeness, findings, headline, join, short
+from analysis.findings import findings
+from analysis.verdict import completeness, headline, join, short
 
 
 def say(sweep, runs):

@@ -1,0 +1,158 @@
+"""What the finished runs of each panel say, in numbers: estimates, contrasts, trend, at a look that was registered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ablation.registration import Registration
+from ablation.sweep import AXES, Panel, Sweep
+from analysis.collect import PENDING, Study
+from analysis.looks import Look, confirming, exploratory, look_of
+from analysis.pending import (
+    ExampleInterval,
+    Trend,
+    axis_contrasts,
+    example_interval,
+    trend,
+    win_again,
+)
+from analysis.statistics import Comparison, Contrast, compare
+
+INTERIM = "interim: no verdict until every run of a look is in"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A panel and what its finished runs say."""
+
+    panel: Panel
+    comparison: Comparison
+    """Each arm against the baseline. Verdicts are withheld where no look has all of its runs: to look early and stop
+    at will makes false claims likelier."""
+    images: int | None
+    """How many images each error is over; None where no run finished."""
+    pending: int
+    """Runs of the panel that may still finish."""
+    failed: int
+    """Runs of the look's seeds that failed."""
+    look: Look
+    exploratory: dict[str, str] = field(default_factory=dict)
+    """Why an arm's contrast was not registered as it is, by arm."""
+    beyond: tuple[Contrast, ...] = ()
+    """The sweep's own contrasts, of axes or of arms."""
+    trend: Trend | None = None
+    """Error over log2 C, where three or more cardinalities were run."""
+    again: dict[str, float] = field(default_factory=dict)
+    """How often each arm would have the lowest mean, were the study run again."""
+    new_images: dict[str, ExampleInterval] = field(default_factory=dict)
+    """For new images as well as new seeds, each arm against the baseline; where the runs kept their bits."""
+    confirmed: Comparison | None = None
+    """The seeds that were added after the registration, by themselves."""
+
+
+def findings(sweep: Sweep, study: Study) -> list[Finding]:
+    """Each panel's arms against its baseline, in the sweep's metric."""
+    return [_finding(sweep, panel, study) for panel in sweep.panels]
+
+
+def first(study: Study) -> Registration | None:
+    """The registration that counts: the first one."""
+    return study.registrations[0] if study.registrations else None
+
+
+def _finding(sweep: Sweep, panel: Panel, study: Study) -> Finding:
+    own = [run for run in study.missing if run["panel"] == panel.name]
+    pending = {run["seed"] for run in own if run["state"] in PENDING}
+    look, new = look_of(sweep, pending, first(study)), exploratory(sweep, panel, first(study))
+    groups = errors(sweep, study, panel, look.seeds)
+    comparison = marked(_compare(sweep, study, panel, look), look, new)
+    later = confirming(sweep, pending, first(study))
+    return Finding(
+        panel=panel,
+        comparison=comparison,
+        images=_images(study, panel),
+        pending=sum(run["state"] in PENDING for run in own),
+        failed=sum(run["state"] not in PENDING and run["seed"] in look.seeds for run in own),
+        look=look,
+        exploratory=new,
+        beyond=_beyond(sweep, panel, groups, look, first(study)),
+        trend=_trend(panel, groups, look, sweep.evidence.margin),
+        again=_again(comparison, look),
+        new_images=_new_images(sweep, study, panel, look),
+        confirmed=_compare(sweep, study, panel, later) if later else None,
+    )
+
+
+def errors(sweep: Sweep, study: Study, panel: Panel, seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Each arm's errors over some seeds, percent."""
+    return {arm.name: study.errors(panel.name, arm.name, sweep.evidence.metric, seeds) for arm in panel.arms}
+
+
+def _compare(sweep: Sweep, study: Study, panel: Panel, look: Look) -> Comparison:
+    groups, evidence = errors(sweep, study, panel, look.seeds), sweep.evidence
+    seeds = {arm.name: study.seeds(panel.name, arm.name, look.seeds) for arm in panel.arms} if evidence.pairs else None
+    return compare(
+        groups, panel.baseline, alpha=look.alpha, margin=evidence.margin, **({"seeds": seeds} if seeds else {})
+    )  # TEMP
+
+
+def marked(comparison: Comparison, look: Look, new: dict[str, str]) -> Comparison:
+    """The comparison, its verdicts withheld at no look, and marked where they were not registered."""
+    return replace(comparison, contrasts=[_marked(c, look, new.get(c.a)) for c in comparison.contrasts])
+
+
+def _marked(contrast: Contrast, look: Look, why: str | None) -> Contrast:
+    if look.interim:
+        return replace(contrast, verdict=INTERIM)
+    return replace(contrast, verdict=f"{contrast.verdict}, exploratory: {why}") if why else contrast
+
+
+def _images(study: Study, panel: Panel) -> int | None:
+    images = study.runs.loc[study.runs["panel"] == panel.name, "images"].dropna()
+    return int(images.iloc[0]) if len(images) else None
+
+
+def _beyond(
+    sweep: Sweep, panel: Panel, groups: dict[str, list[float]], look: Look, registered: Registration | None
+) -> tuple[Contrast, ...]:
+    sides = {axis: panel.along(axis) for axis in AXES if panel.along(axis)} | {name: [name] for name in groups}
+    pairs = [pair for pair in sweep.evidence.contrasts if set(pair) <= sides.keys()]
+    if not pairs:
+        return ()
+    found = axis_contrasts(groups, sides, pairs, alpha=look.alpha, margin=sweep.evidence.margin)
+    known = registered.content["evidence"]["contrasts"] if registered else [list(pair) for pair in pairs]
+    return tuple(_marked(c, look, None if [c.a, c.b] in known else "the contrast was added") for c in found)
+
+
+def cardinalities(panel: Panel) -> dict[str, float]:
+    """log2 C of the arms along cardinality, and of the baseline where it is the budget's own design."""
+    own = [arm for arm in panel.arms if arm.axis in (None, "cardinality") and arm.design.cardinality]
+    plain = [arm for arm in own if arm.axis or arm.name == panel.baseline]
+    return {arm.name: math.log2(arm.design.cardinality) for arm in plain if arm.design.cardinality}
+
+
+def _trend(panel: Panel, groups: dict[str, list[float]], look: Look, margin: float | None) -> Trend | None:
+    x = cardinalities(panel)
+    if look.interim or len(set(x.values())) < 3:
+        return None
+    return trend({name: groups[name] for name in x}, x, alpha=look.alpha, margin=margin)
+
+
+def _again(comparison: Comparison, look: Look) -> dict[str, float]:
+    if look.interim or not comparison.tested:
+        return {}
+    return win_again(comparison.estimates, comparison.sd, comparison.df)
+
+
+def _new_images(sweep: Sweep, study: Study, panel: Panel, look: Look) -> dict[str, ExampleInterval]:
+    if look.interim or sweep.evidence.metric != "top1_error":
+        return {}
+    right = {arm.name: study.right(panel.name, arm.name, look.seeds) for arm in panel.arms}
+    base = right.pop(panel.baseline)
+    if base is None or len(base) < 2:
+        return {}
+    return {
+        name: example_interval(own, base, look.alpha) for name, own in right.items() if own is not None and len(own) > 1
+    }
