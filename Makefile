@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup data slurm demo test check bench clean
+.PHONY: help setup data slurm browser demo test check bench clean
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -51,7 +51,12 @@ demo: setup data ## plan, launch, train, report on Fashion-MNIST: ends with a ve
 slurm: # Slurm's programs, for tests/slurm
 	@if $(MAY_APT); then tests/slurm/install.sh; else echo "slurm: not root on Debian or Ubuntu: its tests are skipped"; fi
 
-test: setup data slurm check ## everything that CI runs: check, then all tests (as root on Debian on a real Slurm cluster)
+browser: # headless Chromium, for tests/test_html.py: 96 MB to fetch, 306 MB on disk, 8 s
+	@if command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif $(MAY_APT) && $(call apt,chromium-headless-shell); then echo "browser: chromium-headless-shell through apt"; \
+	else echo "browser: no Chromium here: its tests are skipped"; fi
+
+test: setup data slurm browser check ## everything that CI runs: check, then all tests (as root on Debian on a real Slurm cluster)
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 check: setup ## lint, format, types

@@ -1,4 +1,4 @@
-"""What a report says, as one tree of plain values that Markdown and typst render alike.
+"""What a report says, as one tree of plain values that Markdown, typst and HTML render alike.
 
 A document is `{"title", "sweep", "blocks"}`; a block has a `kind`: heading, paragraph, verdict, table, figures, facts,
 code. Tables and figures are numbered here, so that every form of the report numbers them alike.
@@ -12,9 +12,10 @@ from typing import Any
 
 from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
+from analysis.findings import Finding
 from analysis.published import comparable
 from analysis.tables import Table, ladder_table, missing_table, results_table
-from analysis.verdict import METRICS, Finding, completeness, dataset_label, headline, join
+from analysis.verdict import METRICS, completeness, dataset_label, headline, join
 
 Block = dict[str, Any]
 
@@ -33,7 +34,7 @@ class _Pages:
     def table(self, table: Table, caption: str = "") -> None:
         self.tables += 1
         titles, left = [c.title for c in table.columns], [c.left for c in table.columns]
-        shown = {"titles": titles, "left": left, "rows": table.rows(), "note": table.note}
+        shown = {"titles": titles, "left": left, "rows": table.rows(), "values": table.values(), "note": table.note}
         self.add("table", label=f"Table {self.tables}", caption=caption or table.caption, **shown)
 
     def figures_of(self, sweep: Sweep, *figures: tuple[str, str]) -> None:

@@ -23,10 +23,11 @@ from matplotlib.transforms import ScaledTranslation
 
 from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
+from analysis.findings import Finding
 from analysis.published import comparable
 from analysis.statistics import estimate
 from analysis.tables import ladder_frame
-from analysis.verdict import METRICS, Finding, join
+from analysis.verdict import METRICS, join
 
 COLUMN, PAGE = 3.35, 6.9
 """Widths of a half and of a full text column, in inches: figures are drawn at the size they are printed at."""
@@ -54,6 +55,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.2,
     "lines.markersize": 4.5,
+    "text.parse_math": False,  # names may hold dollars
     "svg.fonttype": "path",
     "svg.hashsalt": "ablation",
     "figure.constrained_layout.use": True,
@@ -112,7 +114,7 @@ def has_cardinality(finding: Finding) -> bool:
 def _titled(name: str, figure: Figure, own: list[Axes], panels: Sequence[Panel]) -> Figure:
     title = name.replace("_", " ").replace(" vs ", " against ").capitalize()
     for ax, panel in zip(own, panels, strict=False):
-        ax.set_title(title if len(own) == 1 else panel.name, pad=18 if name == "ladder_residuals" else None)
+        ax.set_title(title if len(own) == 1 else called(panel), pad=18 if name == "ladder_residuals" else None)
     return figure
 
 
@@ -133,7 +135,7 @@ def error_vs_cardinality(ax: Axes, found: Sequence[Finding], study: Study, metri
         single = len({c for c, _ in points}) == len(points)  # two arms at one C have no line through them
         line: dict[str, Any] = {
             "ls": LINES[index % len(LINES)] if single else "",
-            "label": finding.panel.name,
+            "label": called(finding.panel),
             **mark,
             **BARS,
         }
@@ -173,7 +175,7 @@ def finding_published(finding: Finding, metric: str) -> bool:
 def _published(ax: Axes, panel: Panel, metric: str, mark: dict[str, Any]) -> None:
     if not comparable(panel.dataset.name):
         return
-    hollow: dict[str, Any] = {**mark, "mfc": "none", "ls": ":", "lw": 0.8, "label": f"{panel.name}, published"}
+    hollow: dict[str, Any] = {**mark, "mfc": "none", "ls": ":", "lw": 0.8, "label": f"{called(panel)}, published"}
     points = [(arm.design.cardinality, arm.published[metric]) for arm in panel.arms if metric in arm.published]
     known = sorted((c, error) for c, error in points if c is not None)
     if known:
@@ -189,7 +191,13 @@ def labels(panel: Panel) -> dict[str, str]:
 
 
 def _lines(label: str) -> str:
-    return "\n".join(line for part in re.split(r"[_ ]", label) for line in textwrap.wrap(part, 18))
+    lines = [line for part in re.split(r"[_ ]", label) for line in textwrap.wrap(part, 18)]
+    return "\n".join(lines if len(lines) <= 6 else [*lines[:4], "…", lines[-1]])
+
+
+def called(panel: Panel) -> str:
+    """The panel's name, cut where a figure has no room for it."""
+    return panel.name if len(panel.name) <= 40 else panel.name[:39] + "…"
 
 
 def _log2_ticks(ax: Axes, values: Sequence[int]) -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 from ablation.budget import Budget
 from ablation.sweep import Panel
 from analysis.collect import Study
-from analysis.verdict import Finding, short
+from analysis.findings import Finding
+from analysis.verdict import short
 
 Row = dict[str, Any]
 
@@ -25,6 +26,8 @@ class Column:
     show: Callable[[Row], str]
     left: bool = False
     """Text stands left, numbers right."""
+    key: str = ""
+    """The field with the number that the column shows and sorts by; empty for text."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class Table:
         records: list[Any] = self.frame.to_dict("records")
         return [[column.show(record) for column in self.columns] for record in records]
 
+    def values(self) -> list[list[float | None]]:
+        """The plain number behind each cell; None for text and where there is none."""
+        records: list[Any] = self.frame.to_dict("records")
+        return [[_plain(record, column.key) for column in self.columns] for record in records]
+
+
+def _plain(row: Row, key: str) -> float | None:
+    value = row.get(key)
+    return None if value is None or pd.isna(value) else float(value)
+
 
 def number(key: str, style: str = ",") -> Callable[[Row], str]:
     """Shows a number in a format of Python's, with a true minus; a dash where there is none."""
@@ -52,6 +65,11 @@ def number(key: str, style: str = ",") -> Callable[[Row], str]:
         return format(value, style if value else style.replace("+", "")).replace("-", "−")
 
     return show
+
+
+def numeric(title: str, key: str, style: str = ",") -> Column:
+    """A column of plain numbers."""
+    return Column(title, number(key, style), key=key)
 
 
 def text(key: str) -> Callable[[Row], str]:
@@ -97,12 +115,12 @@ def _widths(widths: tuple[int, ...]) -> str:
 def ladder_table(panel: Panel) -> Table:
     """Table 2 for this panel's budget."""
     columns = [
-        *(Column("arm", text("arm"), left=True), Column("C", number("cardinality")), Column("d", text("width"))),
+        *(Column("arm", text("arm"), left=True), numeric("C", "cardinality"), Column("d", text("width"))),
         Column("C·d", text("group_width")),
     ]
     measures = [("block_params", "block", "block params"), ("params", "params", "params"), ("macs", "macs", "MACs")]
     for key, error, title in [*measures, ("activations", "activations", "activations")]:
-        columns += [Column(title, number(key)), Column("Δ", number(f"{error}_error", "+z.1%"))]
+        columns += [numeric(title, key), numeric("Δ", f"{error}_error", "+z.1%")]
     budget = panel.budget
     return Table(
         f"Every arm's cost, and its distance Δ from the budget {budget.name} ({stated(budget)}).",
@@ -139,16 +157,21 @@ def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
 def results_table(finding: Finding, metric: str, title: str) -> Table:
     """Every arm's error over its seeds, and what it says against the baseline. `title` names the error."""
     columns = [
-        *(Column("arm", text("arm"), left=True), Column("C", number("cardinality")), Column("d", text("width"))),
-        *(Column("params", lambda row: short(row["params"])), Column("MACs", lambda row: short(row["macs"]))),
-        *(Column("n", number("n")), Column(f"{title}, %", lambda row: _mean_sd(row, metric))),
-        *(Column("95% interval", lambda row: _interval(row, "low", "high", "z.2f")), Column("difference", _difference)),
-        *(Column("p", _p), Column("verdict", _verdict, left=True)),
+        *(Column("arm", text("arm"), left=True), numeric("C", "cardinality"), Column("d", text("width"))),
+        *(Column(title, _short(key), key=key) for title, key in (("params", "params"), ("MACs", "macs"))),
+        *(numeric("n", "n"), Column(f"{title}, %", lambda row: _mean_sd(row, metric), key=metric)),
+        Column("95% interval", lambda row: _interval(row, "low", "high", "z.2f"), key="low"),
+        *(Column("difference", _difference, key="difference"), Column("p", _p, key="p_adjusted")),
+        Column("verdict", _verdict, left=True),
     ]
     frame = results_frame(finding, metric)
     if frame["published"].notna().any():
-        columns.append(Column("published, %", number("published", ".2f")))
+        columns.append(numeric("published, %", "published", ".2f"))
     return Table("", frame, columns, _results_note(finding))
+
+
+def _short(key: str) -> Callable[[Row], str]:
+    return lambda row: short(row[key])
 
 
 def _mean_sd(row: Row, metric: str) -> str:
@@ -198,7 +221,7 @@ def _results_note(finding: Finding) -> str:
 def missing_table(study: Study) -> Table:
     """What did not finish, and why."""
     keys = ["panel", "arm", "seed", "state", "message"]
-    columns = [Column(key, text(key), left=key != "seed") for key in keys]
+    columns = [numeric(key, key) if key == "seed" else Column(key, text(key), left=True) for key in keys]
     return Table("Runs that are not in this report.", pd.DataFrame(study.missing, columns=keys), columns)
 
 

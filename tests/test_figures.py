@@ -8,9 +8,9 @@ from studies import panel_fields, sweep_fields, write_study
 
 from analysis.collect import collect
 from analysis.figures import axes, draw, error_vs_cardinality, error_vs_time, learning_curves, style, time_unit, to_svg
+from analysis.findings import findings
 from analysis.statistics import estimate
 from analysis.tables import ladder_frame
-from analysis.verdict import findings
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def files(folder):
 def test_it_leaves_what_it_promises(made):
     assert sorted(files(made)) == [
         *(f"figures/{name}.svg" for name in ("error_vs_cardinality", "error_vs_time", "ladder_residuals")),
-        *("figures/learning_curves.svg", "report.md", "report.pdf"),
+        *("figures/learning_curves.svg", "report.html", "report.md", "report.pdf"),
         *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs")),
     ]
     assert sorted(path.name for path in made.parent.iterdir()) == ["study"]
@@ -89,7 +89,8 @@ def test_json_is_the_contract(finished, capsys):
     make(finished, "json", json=True)
     answer = json.loads(capsys.readouterr().out)
     assert list(answer) == ["report", "verdict", "arms", "contrasts", "missing"]
-    assert list(answer["report"]) == ["markdown", "pdf", "html"] and answer["report"]["html"] is None
+    assert list(answer["report"]) == ["markdown", "pdf", "html"]
+    assert Path(answer["report"]["html"]).read_text().startswith("<!doctype html>")
     assert Path(answer["report"]["pdf"]).read_bytes().startswith(b"%PDF")
     arms = ["panel", "arm", "n", "top1_error", "sd", "low", "high", "published"]
     assert [list(arm) for arm in answer["arms"]] == [arms] * 5
@@ -102,9 +103,9 @@ def test_json_is_the_contract(finished, capsys):
 def test_the_terminal_gets_verdict_results_and_paths(finished, made, capsys):
     make(finished, "reports")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Fashion-MNIST, ") and len(lines) == 11
+    assert lines[0].startswith("Fashion-MNIST, ") and len(lines) == 12
     assert lines[2].split()[:3] == ["arm", "n", "error,"]
-    assert lines[-2:] == [str(made / "report.md"), str(made / "report.pdf")]
+    assert lines[-3:] == [str(made / f"report.{form}") for form in ("md", "pdf", "html")]
 
 
 def test_one_seed_is_reported_without_a_verdict(tmp_path, capsys):

@@ -7,8 +7,8 @@ import pytest
 from studies import sweep_fields, write_study, write_sweep
 
 from analysis.collect import collect
-from analysis.tables import ladder_frame, ladder_table, missing_table, results_frame, results_table, to_csv
 from analysis.findings import findings
+from analysis.tables import ladder_frame, ladder_table, missing_table, results_frame, results_table, to_csv
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from studies import fail_run, panel_fields, sweep_fields, write_run, write_study
 
 from analysis.collect import collect
-from analysis.tables import results_table
 from analysis.findings import findings
+from analysis.tables import results_table
 from analysis.verdict import completeness, headline, join, short
 
 
