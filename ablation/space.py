@@ -143,14 +143,14 @@ class Space:
             remedy=f"Narrow --blocks, --cardinality or --widths to {MOST:,} designs.",
         )
 
-    def inside(self, chunk: Chunk) -> Chunk:
-        """Those within the tolerance of every one of parameters and MACs that the budget states."""
+    def inside(self, chunk: Chunk) -> NDArray[np.bool_]:
+        """Which are within the tolerance of every one of parameters and MACs that the budget states."""
         keep = np.ones(len(chunk), bool)
         for measure in ("params", "macs"):
             target = getattr(self.budget, measure)
             if target is not None:
                 keep &= np.abs(getattr(chunk, measure) - target) <= self.tolerance * target
-        return chunk.take(keep)
+        return keep
 
 
 def front(chunk: Chunk) -> Chunk:
@@ -195,16 +195,20 @@ class Survey:
 
 
 def survey(space: Space, sample: Sample | None = None, each: Any = None, at_once: int = CHUNK) -> Survey:
-    """Go through a space once: count what is inside, keep its front, draw a sample, hand `each` every inside chunk."""
+    """Go through a space once: count what is inside, keep its front, draw a sample.
+
+    `each` is called with every chunk and a mask of what of it is inside.
+    """
     best: Chunk | None = None
     inside = 0
     for chunk in space.chunks(at_once):
-        found = space.inside(chunk)
+        mask = space.inside(chunk)
+        found = chunk.take(mask)
         inside += len(found)
         best = front(found if best is None else join([best, found]))
         if sample:
             sample.add(found)
         if each:
-            each(found)
+            each(chunk, mask)
     assert best is not None
     return Survey(space.size, inside, best, sample.chosen if sample else None)

@@ -265,21 +265,32 @@ def time_unit(seconds: float) -> tuple[float, str]:
 
 
 def design_space(ax: Axes, designs: pd.DataFrame, params: int | None, macs: int | None) -> None:
-    """Designs of a space by parameters and MACs, coloured by cardinality; the front ringed, the budget a cross.
+    """Designs of a space by parameters and MACs, coloured by cardinality; the front ringed, the budget dashed lines.
 
-    `designs` has a row a design: cardinality, params, macs, and front (bool).
+    `designs` has a row a design: cardinality, params, macs, and front (bool). A target of None has no line.
     """
     inside, best = designs[~designs["front"]], designs[designs["front"]]
+    across, up = (count_unit(max(designs[name].max(), own or 0)) for name, own in (("params", params), ("macs", macs)))
     levels = sorted(designs["cardinality"].unique())
     for level, colour in zip(levels, sns.color_palette("viridis", len(levels)), strict=True):
         own = inside[inside["cardinality"] == level]
-        ax.scatter(own["params"] / 1e6, own["macs"] / 1e9, s=2, color=colour, linewidths=0, label=f"C = {level}")
-    front: dict[str, Any] = {"s": 16, "facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
-    ax.scatter(best["params"] / 1e6, best["macs"] / 1e9, **front, label="front")
-    if params is not None and macs is not None:
-        ax.scatter([params / 1e6], [macs / 1e9], marker="+", s=80, color="black", linewidths=1.2, label="budget")
-    ax.set(xlabel="parameters (millions)", ylabel="MACs (billions)")
+        x, y = own["params"] / across[0], own["macs"] / up[0]
+        ax.scatter(x, y, s=2, color=colour, linewidths=0, label=f"C = {level}")
+    ring: dict[str, Any] = {"s": 16, "facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
+    ax.scatter(best["params"] / across[0], best["macs"] / up[0], **ring, label="front")
+    line: dict[str, Any] = {"color": "black", "lw": 0.8, "ls": "--", "zorder": 0.9}
+    if params is not None:
+        ax.axvline(params / across[0], **line, label="budget")
+    if macs is not None:
+        ax.axhline(macs / up[0], **line, label="budget" if params is None else None)
+    ax.set(xlabel=f"parameters ({across[1]})", ylabel=f"MACs ({up[1]})")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4)
+
+
+def count_unit(largest: float) -> tuple[float, str]:
+    """A number's unit, such that at least one digit stands before the point, and its name."""
+    units = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"))
+    return next((unit for unit in units if largest >= unit[0]), (1.0, "count"))
 
 
 RESIDUALS = {

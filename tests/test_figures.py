@@ -3,11 +3,26 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from studies import panel_fields, sweep_fields, write_study
 
 from analysis.collect import collect
+<<<<<<< tests/test_figures.py
+from analysis.figures import (
+    axes,
+    design_space,
+    draw,
+    error_vs_cardinality,
+    error_vs_time,
+    learning_curves,
+    style,
+    time_unit,
+    to_svg,
+)
+=======
 from analysis.figures import axes, draw, error_vs_cardinality, error_vs_time, learning_curves, style, time_unit, to_svg
+>>>>>>> /tmp/html/other
 from analysis.findings import findings
 from analysis.statistics import estimate
 from analysis.tables import ladder_frame
@@ -145,6 +160,48 @@ def test_styles_do_not_leak():
     with style():
         pass
     assert dict(mpl.rcParams) == before
+
+
+def points(ax):
+    """Of every scatter its label and its points."""
+    return {scatter.get_label(): np.asarray(scatter.get_offsets()) for scatter in ax.collections}
+
+
+@pytest.fixture
+def designs():
+    """A space of six designs of three cardinalities, two of them the front."""
+    columns = {"params": [20e6, 21e6, 22e6, 23e6, 24e6, 25e6], "macs": [5e9, 4e9, 3e9, 4.5e9, 3.5e9, 6e9]}
+    return pd.DataFrame(columns | {"cardinality": [1, 1, 2, 2, 32, 32], "front": [True, False, True] + [False] * 3})
+
+
+def test_a_space_is_drawn_whole_by_cardinality_its_front_ringed(ax, designs):
+    design_space(ax, designs, 25_557_032, 4_089_184_256)
+    found = points(ax)
+    assert set(found) == {"C = 1", "C = 2", "C = 32", "front"}
+    assert found["front"].tolist() == [[20, 5], [22, 3]]
+    drawn = np.concatenate(list(found.values()))
+    assert sorted(map(tuple, drawn)) == sorted(zip(designs["params"] / 1e6, designs["macs"] / 1e9, strict=True))
+    assert found["C = 32"].tolist() == [[24, 3.5], [25, 6]]
+    rings = next(scatter for scatter in ax.collections if scatter.get_label() == "front")
+    assert not len(rings.get_facecolors())
+
+
+@pytest.mark.parametrize(("params", "macs"), [(25e6, 4e9), (25e6, None), (None, 4e9)])
+def test_a_budget_is_a_line_for_each_target_that_it_states(ax, designs, params, macs):
+    design_space(ax, designs, params, macs)
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines]
+    across, up = [([25, 25], [0, 1])] if params else [], [([0, 1], [4, 4])] if macs else []
+    assert lines == across + up
+    assert [text.get_text() for text in ax.get_legend().get_texts()].count("budget") == 1
+
+
+@pytest.mark.parametrize(("scale", "units"), [(1, "millions billions"), (1e-3, "thousands millions"), (1e3, "b b")])
+def test_the_axes_of_a_space_have_units_that_suit_it(ax, designs, scale, units):
+    designs[["params", "macs"]] *= scale
+    design_space(ax, designs, None, None)
+    across, up = ("billions" if unit == "b" else unit for unit in units.split())
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (f"parameters ({across})", f"MACs ({up})")
+    assert max(found[:, 0].max() for found in points(ax).values()) == pytest.approx(25)
 
 
 def test_residuals_are_drawn_in_percent(ax, study):

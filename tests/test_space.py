@@ -15,6 +15,7 @@ from ablation.cost import cost
 from ablation.design import design_from_name
 from ablation.errors import UserError
 from ablation.plan.__main__ import SEVERAL, main
+from ablation.plan.parquet import names
 from ablation.plan.space import parse_range
 from ablation.space import MEASURES, Sample, Space, front, survey
 
@@ -47,7 +48,7 @@ def rows(chunk):
 @pytest.mark.parametrize("at_once", [1, 7, 100, 10**6])
 def test_a_space_holds_what_brute_force_finds_however_it_is_cut(space, at_once):
     found = []
-    told = survey(space, each=lambda chunk: found.extend(rows(chunk)), at_once=at_once)
+    told = survey(space, each=lambda chunk, mask: found.extend(rows(chunk.take(mask))), at_once=at_once)
     assert found == brute(space)
     assert (told.size, told.inside) == (2 * 3 * 2 * 4 * 14, len(found))
 
@@ -121,10 +122,68 @@ def test_the_command_counts_writes_and_draws(monkeypatch, capsys, tmp_path):
     for row in table:
         design = replace(base, blocks=tuple(row["blocks"]), cardinality=row["cardinality"]).with_width(row["width"])
         price = cost(design)
+        assert row["inside"] and row["name"] == design.name
         assert [row[measure] for measure in MEASURES] == [getattr(price, measure) for measure in MEASURES]
         assert abs(row["macs_error"]) <= 0.1 and abs(row["params_error"]) <= 0.1
     assert len(answer["designs"]) == 3 and all(design["admissible"] for design in answer["designs"])
     assert figure.read_text().startswith("<?xml")
+
+
+def test_all_designs_are_written_where_that_is_asked(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "space.parquet"
+    code, printed = plan(monkeypatch, capsys, *SMALL, "--json", "--all", "--out", str(out))
+    counts, table = json.loads(printed.out)["space"], pq.read_table(out).to_pylist()
+    assert code == 0 and len(table) == counts["size"] == 2**3 * 3 * 12
+    inside = [abs(row["params_error"]) <= 0.05 and abs(row["macs_error"]) <= 0.05 for row in table]
+    assert [row["inside"] for row in table] == inside and sum(inside) == counts["inside"] > 0
+    assert len({row["name"] for row in table}) == len(table)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnext29_8x64d", "resnet50_1x64d_form-b", "resnext11_4x3d_form-a_shortcut-none", "resnext101_2x40d"]
+)
+def test_names_are_the_designs_own(name):
+    budget = parse_budget(name)
+    spans = tuple(range(max(1, count - 1), count + 2) for count in budget.base.blocks)
+    space = Space(budget, spans, (1, 2, 32), range(1, 30, 7), TOLERANCE)
+    chunk = space.chunk(0, space.size)
+    assert names(budget.base, chunk).to_pylist() == [design.name for design in chunk.designs(budget.base)]
+    assert names(budget.base, space.chunk(0, 0)).to_pylist() == []
+
+
+def test_a_budget_of_parameters_alone_bounds_parameters_alone(monkeypatch, capsys, tmp_path):
+    out, figure = tmp_path / "space.parquet", tmp_path / "space.svg"
+    given = ("--space", "--budget", "params=34K,base=fashion", *SMALL[3:], "--out", str(out), "--figure", str(figure))
+    code, printed = plan(monkeypatch, capsys, *given)
+    table = pq.read_table(out).to_pylist()
+    assert code == 0 and "of the budget params=34K,base=fashion in parameters (" in printed.out
+    assert {row["macs_error"] for row in table} == {None} and all(abs(row["params_error"]) <= 0.05 for row in table)
+    assert max(row["macs"] for row in table) > 1.3 * min(row["macs"] for row in table)
+    assert figure.exists()
+
+
+def test_the_front_is_said_to_lie_at_the_lower_edge(monkeypatch, capsys):
+    assert "front lies at the tolerance's lower edge" in plan(monkeypatch, capsys, *SMALL)[1].out
+
+
+def test_an_empty_space_says_what_to_widen(monkeypatch, capsys, tmp_path):
+    code, printed = plan(monkeypatch, capsys, *BARE, "--widths", "90-91", "--figure", str(tmp_path / "empty.svg"))
+    assert code == 0 and "Nothing is inside: widen" in printed.out and (tmp_path / "empty.svg").exists()
+
+
+@pytest.mark.parametrize(
+    "refused", [("--sample", "100000"), ("--figure", "/dev/null/x.svg"), ("--widths", "1-1000", "--blocks", "1-1000")]
+)
+def test_nothing_is_left_of_what_is_refused(monkeypatch, capsys, tmp_path, refused):
+    code, _ = plan(monkeypatch, capsys, *BARE, "--out", str(tmp_path / "space.parquet"), *refused)
+    assert code == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_file_that_was_there_stays_as_it_was(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "space.parquet"
+    out.write_text("older")
+    plan(monkeypatch, capsys, *BARE, "--out", str(out), "--sample", "100000")
+    assert out.read_text() == "older"
 
 
 def test_a_sample_becomes_arms_of_a_sweep(monkeypatch, capsys, tmp_path):
@@ -152,6 +211,13 @@ def test_a_sample_becomes_arms_of_a_sweep(monkeypatch, capsys, tmp_path):
         (("--widths", "0-4"), "must begin at 1 or above"),
         (("--cardinality", "0"), "whole numbers of at least 1"),
         (("--sample", "100000"), "100,000 can't be drawn"),
+        (("--times", "times.json"), "--times can't go with --space"),
+        (("--widths", ""), "is not a range"),
+        (("--all",), "Add --out"),
+        (("--write", "x.yaml"), "--write takes the designs that are drawn"),
+        (("--verify",), "--verify takes the designs that are drawn"),
+        (("--out", "/tmp"), "can't be written: Is a directory"),
+        (("--out", "/tmp/x", "--figure", "/tmp/x"), "name one file"),
     ],
 )
 def test_mistakes_are_plain(monkeypatch, capsys, options, message):

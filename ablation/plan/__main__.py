@@ -51,6 +51,7 @@ def main(
     blocks: options.Blocks = None,
     widths: options.Widths = None,
     out: options.Out = None,
+    whole: options.Whole = False,
     sample: options.SampleCount = 0,
     seed: options.Seed = 0,
 ) -> int | None:
@@ -73,12 +74,15 @@ def main(
     if space:
         from ablation.plan.space import Wanted, explore, refuse_ladder_options, space_of
 
-        refuse_ladder_options(axis, width, scale, match, tight, proof, multiple != 1, batch != 32)
+        refuse_ladder_options(
+            axis, width, scale, match, tight, proof, multiple != 1, batch != 32, times, precision, threads
+        )
         searched = space_of(goal, blocks or [], cardinality, widths, tolerance)
-        rows = explore(searched, Wanted(out, sample, seed, figure, as_json))
+        rows_for = "--write" if write else "--verify" if verify else None
+        rows = explore(searched, Wanted(out, whole, sample, seed, figure, as_json, rows_for))
         return _finish(rows, goal, None, write, panel, verify, as_json)
-    if blocks or widths or out or sample or seed:
-        raise UserError("--blocks, --widths, --out, --sample and --seed describe a space", remedy="Add --space.")
+    if blocks or widths or out or whole or sample or seed:
+        raise UserError("--blocks, --widths, --out, --all, --sample and --seed describe a space", remedy="Add --space.")
     clock = clock_of(times, match, goal, batch, precision, threads)
     rule = _rule(goal, axes, match, tolerance, tight, multiple, batch, clock)
     cardinality = cardinality or _usual_cardinalities(goal, axes)
@@ -94,7 +98,10 @@ def _plan_family(given: dict[str, Any]) -> int | None:
     from ablation.plan.families import Asked, plan_family, refuse_others
 
     names = "cardinality width scale base tight times precision threads space blocks widths out sample seed"
-    changed = {name: given[name] for name in names.split()} | {"multiple": given["multiple"] != 1}
+    changed = {name: given[name] for name in names.split()} | {
+        "multiple": given["multiple"] != 1,
+        "all": given["whole"],
+    }
     refuse_others({f"--{name}": value for name, value in changed.items()})
     return plan_family(Asked(**{field.name: given[field.name] for field in fields(Asked)}))
 

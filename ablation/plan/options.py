@@ -85,6 +85,7 @@ Blocks = Annotated[
 ]
 Widths = Annotated[str | None, typer.Option(help="With --space: d, such as 1-128.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="With --space: the designs inside, as a Parquet file.")]
+Whole = Annotated[bool, typer.Option("--all", help="With --out: also designs outside; a column says which are in.")]
 SampleCount = Annotated[int, typer.Option("--sample", min=0, help="With --space: draw so many designs inside, evenly.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the drawing.")]
 Write = Annotated[Path | None, typer.Option(help="Write the rows as a panel's arms into this sweep file.")]

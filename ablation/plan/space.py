@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablation.budget import Budget
 from ablation.command import print_json
 from ablation.errors import UserError
+from ablation.plan.parquet import to_table
 from ablation.plan.table import contract, show
 from ablation.solver import TOLERANCE, Rule, Solution, parse_share, solution
 from ablation.space import Chunk, Sample, Space, Survey, join, survey
-
-if TYPE_CHECKING:
-    from pyarrow import Table
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 CARDINALITIES = (1, 2, 4, 8, 16, 32, 64)
@@ -33,10 +34,22 @@ class Wanted:
     """What is to be done with a space."""
 
     out: Path | None
+    whole: bool
+    """Every design into `out`, not only those inside."""
     sample: int
     seed: int
     figure: Path | None
     as_json: bool
+    rows_for: str | None
+    """The option that needs the sampled rows, such as --write."""
+
+    def __post_init__(self) -> None:
+        if self.whole and not self.out:
+            raise UserError("--all says what is written", remedy="Add --out FILE.parquet.")
+        if self.rows_for and not self.sample:
+            raise UserError(f"{self.rows_for} takes the designs that are drawn", remedy="Add --sample N.")
+        if self.out and self.out == self.figure:
+            raise UserError("--out and --figure name one file", remedy="Name two.")
 
 
 def parse_range(text: str, option: str) -> range:
@@ -57,12 +70,14 @@ def space_of(
     stages = budget.base.blocks
     spans = [parse_range(text, "--blocks") for text in blocks] or [range(1, 2 * count + 1) for count in stages]
     spans = spans * len(stages) if len(spans) == 1 else spans
-    wide = parse_range(widths, "--widths") if widths else range(1, budget.base.outputs[0] // 2 + 1)
+    wide = parse_range(widths, "--widths") if widths is not None else range(1, budget.base.outputs[0] // 2 + 1)
     within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
     return Space(budget, tuple(spans), tuple(cardinality or CARDINALITIES), wide, within)
 
 
-LADDERS_OWN = ("axis", "width", "scale", "match", "tight", "proof", "multiple", "batch")
+LADDERS_OWN = (
+    "axis", "width", "scale", "match", "tight", "proof", "multiple", "batch", "times", "precision", "threads",
+)  # fmt: skip
 
 
 def refuse_ladder_options(*given: object) -> None:
@@ -74,17 +89,21 @@ def refuse_ladder_options(*given: object) -> None:
 
 
 def explore(space: Space, wanted: Wanted) -> list[Solution]:
-    """Go through the space and say what is there; the sampled designs, as rows like a ladder's."""
+    """Go through the space and say what is there; the sampled designs, as rows like a ladder's.
+
+    What can't all be done is refused before any file is kept.
+    """
     rule = Rule.of(space.budget, _match(space.budget), space.tolerance)
     start = time.perf_counter()
     sample = Sample(wanted.sample, wanted.seed) if wanted.sample else None
     drawn = Sample(DRAWN, 0) if wanted.figure else None
-    found = _pass(space, sample, drawn, wanted.out)
-    seconds = time.perf_counter() - start
-    if wanted.sample > found.inside:
-        raise UserError(f"{found.inside:,} designs are inside the tolerance: {wanted.sample:,} can't be drawn")
-    if wanted.figure and drawn and drawn.chosen is not None:
-        _draw(wanted.figure, space, drawn.chosen, found.front)
+    with _writing(wanted.out) if wanted.out else nullcontext() as beside:
+        found = _pass(space, sample, drawn, beside, wanted.whole)
+        seconds = time.perf_counter() - start
+        if wanted.sample > found.inside:
+            raise UserError(f"{found.inside:,} designs are inside the tolerance: {wanted.sample:,} can't be drawn")
+        if wanted.figure and drawn and drawn.chosen is not None:
+            _draw(wanted.figure, space, drawn.chosen, found.front)
     chosen = found.sample.designs(space.budget.base) if found.sample is not None else []
     rows = [solution(space.budget, design, rule) for design in chosen]
     (_print_json if wanted.as_json else _print)(space, found, rule, rows, seconds)
@@ -96,21 +115,21 @@ def _match(budget: Budget) -> str:
     return "both" if len(stated) == 2 else stated[0] if stated else "both"
 
 
-def _pass(space: Space, sample: Sample | None, drawn: Sample | None, out: Path | None) -> Survey:
-    takers: list[Callable[[Chunk], None]] = [drawn.add] if drawn else []
-
-    def each(chunk: Chunk) -> None:
-        for taker in takers:
-            taker(chunk)
+def _pass(space: Space, sample: Sample | None, drawn: Sample | None, out: Path | None, whole: bool) -> Survey:
+    def draw(chunk: Chunk, mask: NDArray[np.bool_]) -> None:
+        if drawn:
+            drawn.add(chunk.take(mask))
 
     if out is None:
-        return survey(space, sample, each)
+        return survey(space, sample, draw)
     import pyarrow.parquet as pq
 
-    with _writing(out) as beside, pq.ParquetWriter(beside, to_table(space, space.chunk(0, 0)).schema) as writer:
-        takers.append(lambda chunk: writer.write_table(to_table(space, chunk)))
-        found = survey(space, sample, each)
-    return found
+    def keep(chunk: Chunk, mask: NDArray[np.bool_]) -> None:
+        draw(chunk, mask)
+        writer.write_table(to_table(space, chunk, mask) if whole else to_table(space, chunk.take(mask), True))
+
+    with pq.ParquetWriter(out, to_table(space, space.chunk(0, 0), True).schema) as writer:
+        return survey(space, sample, keep)
 
 
 @contextmanager
@@ -119,6 +138,8 @@ def _writing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # before the work, not after it
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         yield beside
         beside.replace(path)
     except OSError as error:
@@ -128,19 +149,10 @@ def _writing(path: Path) -> Iterator[Path]:
             beside.unlink()
 
 
-def to_table(space: Space, chunk: Chunk) -> Table:
-    """A chunk as Parquet holds it: blocks as a list, C, d, costs, and their relative errors (null: not stated)."""
-    import pyarrow as pa
-
-    blocks = pa.FixedSizeListArray.from_arrays(chunk.blocks.T.ravel(), len(space.blocks))
-    columns: dict[str, Any] = {"blocks": blocks}
-    for name in ("cardinality", "width", "params", "macs", "activations"):
-        columns[name] = pa.array(np.asarray(getattr(chunk, name), dtype=np.int64))
-    for name in ("params", "macs"):
-        target = getattr(space.budget, name)
-        errors = None if target is None else (getattr(chunk, name) - target) / target
-        columns[f"{name}_error"] = pa.nulls(len(chunk), pa.float64()) if errors is None else pa.array(errors)
-    return pa.table(columns)
+_MATCHED = {"both": "parameters and MACs", "params": "parameters", "macs": "MACs"}
+_FRONT = """\
+The front: none of these {} is beaten in parameters, MACs and activations at once. Less counts as better in each, so the
+front lies at the tolerance's lower edge by construction: it holds the cheapest designs inside, not the best ones."""
 
 
 def _print(space: Space, found: Survey, rule: Rule, rows: list[Solution], seconds: float) -> None:
@@ -148,10 +160,12 @@ def _print(space: Space, found: Survey, rule: Rule, rows: list[Solution], second
     print(
         f"{found.size:,} designs, {found.inside:,} of them within {within} of the budget {space.budget.name} ", end=""
     )
-    print(f"in {'parameters and MACs' if rule.match == 'both' else rule.match} ({seconds:.2f} s)")
+    print(f"in {_MATCHED[rule.match]} ({seconds:.2f} s)")
+    if not found.inside:
+        print("Nothing is inside: widen --blocks, --cardinality, --widths or --tolerance.")
     best = [solution(space.budget, design, rule) for design in found.front.designs(space.budget.base)]
     if best:
-        print(f"The front: none of these {len(best)} is beaten in parameters, MACs and activations at once.")
+        print(_FRONT.format(len(best)))
         show(space.budget, rule, sorted(best, key=lambda row: row.cost.params)[:20])
     if len(best) > 20:
         print(f"(the 20 with the fewest parameters, of {len(best)}; --json has all)")
