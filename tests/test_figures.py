@@ -8,7 +8,6 @@ import pytest
 from studies import panel_fields, sweep_fields, write_study
 
 from analysis.collect import collect
-<<<<<<< tests/test_figures.py
 from analysis.figures import (
     axes,
     design_space,
@@ -20,9 +19,6 @@ from analysis.figures import (
     time_unit,
     to_svg,
 )
-=======
-from analysis.figures import axes, draw, error_vs_cardinality, error_vs_time, learning_curves, style, time_unit, to_svg
->>>>>>> /tmp/html/other
 from analysis.findings import findings
 from analysis.statistics import estimate
 from analysis.tables import ladder_frame
