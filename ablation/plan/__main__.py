@@ -13,6 +13,7 @@ from ablation.errors import UserError
 from ablation.plan import options
 from ablation.plan.arms import Ladder, design_ladder
 from ablation.plan.proof import add_proof, draw, notes, show_proof
+from ablation.plan.seeds import Seeds, plan_seeds, show_seeds
 from ablation.plan.table import contract, explain, show
 from ablation.plan.times import add_times, clock_of, explain_times
 from ablation.solver import TOLERANCE, Clock, Rule, Solution, check_axes, follow, parse_share, points, rule_for
@@ -41,6 +42,11 @@ def main(
     times: options.Times = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
+    seeds: options.Seeds = None,
+    resolve: options.Resolve = None,
+    pilots: options.Pilots = None,
+    within: options.Within = None,
+    memory: options.Memory = None,
     as_json: options.AsJson = False,
     proof: options.ShowProof = False,
     figure: options.FigureFile = None,
@@ -87,7 +93,10 @@ def main(
     rule = _rule(goal, axes, match, tolerance, tight, multiple, batch, clock)
     cardinality = cardinality or _usual_cardinalities(goal, axes)
     rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, width, scale)]
-    _print(goal, rule, rows, axes, proof, as_json)
+    evidence = _evidence(Seeds(seeds, resolve, pilots, within, memory), goal, rows, clock)
+    _print(goal, rule, rows, axes, proof, as_json, evidence)
+    if evidence and not as_json:
+        show_seeds(evidence, goal)
     if figure:
         draw(figure, rows)
     return _finish(rows, goal, axes, write, panel, verify, as_json)
@@ -110,10 +119,23 @@ def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None
     return list(SMALL_CARDINALITIES) if axes == DEFAULT and goal.base.stem == "small" else None
 
 
-def _print(goal: Budget, rule: Rule, rows: list[Solution], axes: frozenset[str], proof: bool, as_json: bool) -> None:
+def _evidence(wanted: Seeds, goal: Budget, rows: list[Solution], clock: Clock | None) -> dict[str, Any]:
+    """What was asked of seeds, as `--json` holds it; empty where nothing was."""
+    return {"evidence": plan_seeds(wanted, goal, len(rows), clock)} if wanted.anything else {}
+
+
+def _print(
+    goal: Budget,
+    rule: Rule,
+    rows: list[Solution],
+    axes: frozenset[str],
+    proof: bool,
+    as_json: bool,
+    evidence: dict[str, Any],
+) -> None:
     """The ladder, as JSON or as tables."""
     if as_json:
-        answer = add_times(contract(goal, rule, rows), rule, goal, rows)
+        answer = add_times(contract(goal, rule, rows), rule, goal, rows) | evidence
         print_json(add_proof(answer, rule, rows, axes) if proof or axes != DEFAULT else answer)
     else:
         show(goal, rule, rows)

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from ablation.plan.arms import Ladder
 
 RECIPES = {"fashion_mnist": "fashion", "cifar10": "cifar-paper", "cifar100": "cifar-paper"}
-"""How a new panel trains, by its data set; on all others as the paper does on ImageNet."""
+"""How a new panel trains, by its data set; `LARGE_RECIPE` on all others."""
 
+LARGE_RECIPE = "imagenet-paper"
 LARGE = ("bf16", "margin: 0.2", "{gpus: 1, parallel: 4, job_hours: 24}")
 STUDIES = {"fashion_mnist": ("fp32", "margin: 0.5", "{parallel: 4}")}
 """Precision, evidence and resources of a new file, by its first data set; `LARGE` on all others."""
@@ -82,7 +83,7 @@ def new_panel(ladder: Ladder, name: str, indent: str) -> str:
         f"- name: {scalar(name)}",
         f"  budget: {scalar(ladder.budget)}" + (f"  # {ladder.note}" if ladder.note else ""),
         f"  dataset: {f'{{{said}}}' if len(dataset) > 1 else dataset['name']}",
-        f"  recipe: {RECIPES.get(dataset['name'], 'imagenet-paper')}",
+        f"  recipe: {RECIPES.get(dataset['name'], LARGE_RECIPE)}",
         f"  baseline: {scalar(ladder.baseline)}",
         "  arms:                          # written by plan; costs are checked again at launch",
         *(f"    {arm.text}" for arm in ladder.arms),

@@ -67,6 +67,22 @@ Precision = Annotated[
     str | None, typer.Option(help="Of times here: fp32 (default), tf32, bf16 or fp64.", show_default=False)
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of times here.  [default: 1]", show_default=False)]
+Seeds = Annotated[
+    str | None,
+    typer.Option(help="What so many seeds an arm resolve; `auto`: how many --resolve needs.", show_default=False),
+]
+Resolve = Annotated[
+    float | None, typer.Option(help="The true difference to find, in points of top-1 error.", show_default=False)
+]
+Pilots = Annotated[
+    Path | None,
+    typer.Option(help="Runs that tell the noise between seeds; else published noise is taken.", show_default=False),
+]
+Within = Annotated[
+    str | None,
+    typer.Option(help="Device time, 60h or 3d: which budget, epochs and seeds it pays for. Needs --times."),
+]
+Memory = Annotated[str | None, typer.Option(help="With --within: of the device, 24GB.", show_default=False)]
 Multiple = Annotated[int, typer.Option(help="Every d is a multiple of this.")]
 Batch = Annotated[int, typer.Option(help="Images of a training step, where memory is counted or time measured.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")]
