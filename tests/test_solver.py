@@ -1,8 +1,11 @@
 """The solver: the paper's widths, brute force, and proofs by exhaustive search."""
 
+import ast
+import re
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from ablation.design import Design
 from ablation.errors import UserError
 from ablation.solver import MATCHES, MOST_BENT, bend, ladder, parse_share, solve
 
+DOCS = Path(__file__).parent.parent / "docs"
 TABLE_2 = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
 
 
@@ -211,3 +215,21 @@ def test_bad_input_is_a_plain_error(options, said):
 def test_a_multiple_has_no_block_to_match():
     with pytest.raises(UserError, match="no block to match"):
         solve(parse_budget("2*resnet50"), 2, "block")
+
+
+def test_what_the_page_about_the_solver_shows_is_so():
+    """Its Python runs; what stands behind an expression as a comment is its value; its last figure is its picture."""
+    page = (DOCS / "solver.md").read_text()
+    space: dict[str, object] = {}
+    shown = 0
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, space)
+        for expression, values in re.findall(r"^(row\..*?)  # (\(.*\))$", block, re.MULTILINE):
+            said = ast.literal_eval(values)
+            exec(block[: block.index(expression)], space)
+            found = eval(expression, space)
+            assert len(found) == len(said)
+            for own, other in zip(found, said, strict=True):
+                assert own == (pytest.approx(other, abs=5e-4) if isinstance(other, float) else other)
+            shown += 1
+    assert shown == 3 and space["svg"] == (DOCS / "ladder_resnet50.svg").read_text()

@@ -101,7 +101,10 @@ def explore(space: Space, wanted: Wanted) -> list[Solution]:
         found = _pass(space, sample, drawn, beside, wanted.whole)
         seconds = time.perf_counter() - start
         if wanted.sample > found.inside:
-            raise UserError(f"{found.inside:,} designs are inside the tolerance: {wanted.sample:,} can't be drawn")
+            raise UserError(
+                f"{found.inside:,} designs are inside the tolerance: {wanted.sample:,} can't be drawn",
+                remedy="Draw fewer, or widen --blocks, --cardinality, --widths or --tolerance.",
+            )
         if wanted.figure and drawn and drawn.chosen is not None:
             _draw(wanted.figure, space, drawn.chosen, found.front)
     chosen = found.sample.designs(space.budget.base) if found.sample is not None else []
