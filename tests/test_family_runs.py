@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -210,6 +211,21 @@ def test_a_changed_source_is_one_plain_error(start, sweep_file, blocks):
         load_sweep(sweep_file).count_families()
 
 
+def test_a_changed_module_beside_it_is_another_run_and_refused(start, sweep_file, blocks):
+    helper = blocks.with_name("helper_of_these.py")
+    helper.write_text("")
+    blocks.write_text(BLOCKS.replace("from torch", "import helper_of_these\nfrom torch", 1))
+    sweep_file.write_text(re.sub(", source: [0-9a-f]+", "", sweep_file.read_text()))
+    _, train = start("runs")
+    before = load_sweep(sweep_file).runs()[0].id
+    blocks.with_name("unrelated.py").write_text("")
+    assert load_sweep(sweep_file).runs()[0].id == before
+    helper.write_text("# a word\n")
+    assert load_sweep(sweep_file).runs()[0].id != before
+    with pytest.raises(UserError, match="has changed since this was planned"):
+        train()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -248,7 +264,8 @@ def test_a_family_is_launched_and_reported(sweep_file, small_fashion, tmp_path):
     assert shown.returncode == 0, shown.stderr
     designs = [row["design"] for row in json.loads(shown.stdout)["runs"]]
     assert designs[:2] == ["net_heads2_width16", "net_heads4_width16"]
-    here = command("ablation.launch", *options, "--on", "here", "--set", "seeds=1", cwd=tmp_path)
+    one_seed = ("--set", "seeds=1", "--runs", "others")  # elsewhere: what is launched first is what is registered
+    here = command("ablation.launch", *options, "--on", "here", *one_seed, cwd=tmp_path)
     assert here.returncode == 0 and "own: 3 done" in here.stdout, here.stderr
     local = command("ablation.launch", *options, "--on", "local", cwd=tmp_path)
     assert local.returncode == 0 and "own: 6 done" in local.stdout, local.stderr

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def current(design: FamilyDesign) -> Family:
-    """The family of a design. Raises UserError where its module's text is no longer the one the design was made of."""
+    """The family of a design. Raises UserError where its text (`source_of`) is no longer that of the design."""
     found = source_of(design.family)
     if found != design.source:
         raise UserError(
-            f"the source of {design.family} has changed since this was planned ({design.source} then, {found} now)",
+            f"the source of {design.family}, or of what it imports from beside it, has changed since this was planned "
+            f"({design.source} then, {found} now)",
             remedy="It is another network: plan it again and launch that; or put the old text back.",
         )
     return load_family(design.family)

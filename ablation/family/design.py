@@ -22,7 +22,7 @@ class FamilyDesign:
     values: tuple[tuple[str, Any], ...]
     """The knobs that are given, by name; the others have the function's defaults."""
     source: str
-    """Digest of the module's text (`source_of`): another text is another network."""
+    """Digest of the text of its module and of those beside it (`source_of`): another text is another network."""
     classes: int = 1000
     resolution: int = 224
     channels: int = 3

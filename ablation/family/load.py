@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from ablation.errors import UserError, did_you_mean, first_line
 from ablation.family.declare import ATTRIBUTE, Family
+from ablation.family.source import beside, digest, plain
 
 HOW = "A family is named like mylab.blocks:convnext or path/to/blocks.py:convnext."
 
@@ -27,12 +27,16 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def source_of(name: str) -> str:
-    """The first 16 hex digits of SHA-256 of the text of the family's module, which is not run. Raises UserError."""
+    """Digest of the text of the family's module and of those that it imports from beside it; nothing is run.
+
+    Raises UserError.
+    """
     path = _file(name)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return digest(path)
     except OSError as error:
-        raise UserError(f"family {name}: {path} can't be read: {error.strerror or error}") from None
+        where = error.filename or path
+        raise UserError(f"family {name}: {where} can't be read: {error.strerror or error}") from None
 
 
 def same_family(one: str, other: str) -> bool:
@@ -87,6 +91,7 @@ def _import_file(path: Path, source: str) -> ModuleType:
     title = f"{path.stem}_{source[:10]}"  # an edited file is another module
     spec: Any = importlib.util.spec_from_file_location(title, path)
     module = importlib.util.module_from_spec(spec)
+    _forget_namesakes(path)
     sys.modules[title] = module
     sys.path.insert(0, str(path.parent))
     try:
@@ -97,6 +102,15 @@ def _import_file(path: Path, source: str) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def _forget_namesakes(path: Path) -> None:
+    """Take away modules that another family's file imported from its own folder under names that mean others here."""
+    for file, name in beside(path).items():
+        known = getattr(sys.modules.get(name), "__file__", None)
+        if name and known and plain(known) != file:
+            for other in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+                del sys.modules[other]
 
 
 def _file(name: str) -> Path:
