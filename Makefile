@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup data slurm browser demo test check bench clean
+.PHONY: help setup data slurm browser latex demo test check bench clean
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -56,7 +56,12 @@ browser: # headless Chromium, for tests/test_html.py: 96 MB to fetch, 306 MB on 
 	elif $(MAY_APT) && $(call apt,chromium-headless-shell); then echo "browser: chromium-headless-shell through apt"; \
 	else echo "browser: no Chromium here: its tests are skipped"; fi
 
-test: setup data slurm browser check ## everything that CI runs: check, then all tests (as root on Debian on a real Slurm cluster)
+latex: # a LaTeX, for tests/test_latex.py: 28 s
+	@if command -v pdflatex >/dev/null; then :; \
+	elif $(MAY_APT) && $(call apt,texlive-latex-recommended); then echo "latex: texlive-latex-recommended through apt"; \
+	else echo "latex: none here: its test is skipped"; fi
+
+test: setup data slurm browser latex check ## everything that CI runs: check, then all tests (as root on Debian on a real Slurm cluster)
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 check: setup ## lint, format, types

@@ -31,11 +31,12 @@ class _Pages:
     def add(self, kind: str, **fields: Any) -> None:
         self.blocks.append({"kind": kind, **fields})
 
-    def table(self, table: Table, caption: str = "") -> None:
+    def table(self, table: Table, caption: str = "", name: str = "") -> None:
+        """Add a table; one with a `name` is written as LaTeX too."""
         self.tables += 1
         titles, left = [c.title for c in table.columns], [c.left for c in table.columns]
         shown = {"titles": titles, "left": left, "rows": table.rows(), "values": table.values(), "note": table.note}
-        self.add("table", label=f"Table {self.tables}", caption=caption or table.caption, **shown)
+        self.add("table", label=f"Table {self.tables}", caption=caption or table.caption, name=name, **shown)
 
     def figures_of(self, sweep: Sweep, *figures: tuple[str, str]) -> None:
         """(name, caption) of figures; side by side where each has one axes."""
@@ -84,7 +85,8 @@ def _results(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) ->
     for finding in found:
         panel, what = finding.panel, measure(sweep, finding.panel)
         caption = f"{_name(sweep, panel)}{what} after the last epoch, on {dataset_label(panel)}."
-        pages.table(results_table(finding, sweep.evidence.metric, what), caption[0].upper() + caption[1:])
+        table = results_table(finding, sweep.evidence.metric, what)
+        pages.table(table, caption[0].upper() + caption[1:], name=_file(sweep, panel))
     published = [panel for panel in sweep.panels if any(sweep.evidence.metric in arm.published for arm in panel.arms)]
     for note in [*dict.fromkeys(_published_note(panel) for panel in published), *study.notes]:
         pages.add("paragraph", text=note)
@@ -92,6 +94,11 @@ def _results(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) ->
 
 def _name(sweep: Sweep, panel: Panel) -> str:
     return f"Panel {panel.name}: " if len(sweep.panels) > 1 else ""
+
+
+def _file(sweep: Sweep, panel: Panel) -> str:
+    """What a panel's table of results is called as a file: `results`, numbered where there are several panels."""
+    return f"results_{sweep.panels.index(panel) + 1}" if len(sweep.panels) > 1 else "results"
 
 
 def _published_note(panel: Panel) -> str:
@@ -226,6 +233,7 @@ def _reproduce(pages: _Pages, study: Study, commands: Sequence[str]) -> None:
         first, last = (time[:16].replace("T", " ") for time in origin["finished"])
         facts.append(("Runs finished", f"{first} to {last} UTC" if first != last else f"{first} UTC"))
     facts.append(("Numbers", "every run is in tables/runs.csv, every epoch in tables/epochs.csv"))
+    facts.append(("For a paper", "tables/*.tex (LaTeX, booktabs); references.bib: what to cite"))
     pages.add("heading", text="How to reproduce")
     pages.add("facts", facts=facts)
     pages.add("code", text="\n".join(commands))

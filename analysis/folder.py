@@ -17,8 +17,10 @@ from analysis.document import document
 from analysis.figures import draw, style, to_svg
 from analysis.findings import Finding
 from analysis.html import to_html
+from analysis.latex import to_latex
 from analysis.markdown import to_markdown
 from analysis.pdf import to_pdf
+from analysis.references import to_bibtex
 from analysis.tables import ladder_frame, missing_table, results_frame, to_csv
 
 FORMS = {"markdown": "report.md", "pdf": "report.pdf", "html": "report.html"}
@@ -59,6 +61,12 @@ def _build(folder: Path, sweep: Sweep, study: Study, found: list[Finding], comma
     (folder / "report.md").write_text(to_markdown(content), encoding="utf-8")
     (folder / "report.pdf").write_bytes(to_pdf(content, folder))
     (folder / "report.html").write_text(to_html(content, folder), encoding="utf-8")
+    for block in content["blocks"]:
+        if block["kind"] == "table" and block["name"]:
+            text = to_latex(block, f"{sweep.name}-{block['name']}")
+            (folder / "tables" / f"{block['name']}.tex").write_text(text, encoding="utf-8")
+    cited = to_bibtex(sweep, found, study.provenance["versions"].get("ablation", []))
+    (folder / "references.bib").write_text(cited, encoding="utf-8")
 
 
 def _tables(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, str]:
@@ -78,7 +86,7 @@ def _move(work: Path, target: Path) -> None:
     built = [path.relative_to(work) for path in sorted(work.rglob("*")) if path.is_file()]
     for path in built:
         os.replace(work / path, target / path)
-    for pattern in ("figures/*.svg", "tables/*.csv"):
+    for pattern in ("figures/*.svg", "tables/*.csv", "tables/*.tex"):
         for old in target.glob(pattern):
             if old.relative_to(target) not in built:
                 old.unlink()

@@ -30,7 +30,8 @@ def main(
 ) -> None:
     """Report what the finished runs of a sweep say, and no more: estimates, intervals, a verdict, what is missing.
 
-    Leaves OUT/<sweep>/report.md, report.pdf, report.html, figures/*.svg and tables/*.csv, all of them or none.
+    Leaves OUT/<sweep>/report.md, report.pdf, report.html, figures/*.svg, tables/*.csv and *.tex (LaTeX, booktabs) and
+    references.bib, all of them or none.
 
     \b
     Example:

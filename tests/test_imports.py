@@ -71,6 +71,7 @@ ABLATION = {
     "doctor": May(SPINE, heavy="inside"),
 }
 DRAWN = "analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings analysis.verdict"
+FORMS = "analysis.markdown analysis.html analysis.pdf analysis.latex analysis.references"
 SHOWN = "analysis.tables analysis.figures analysis.document"
 ANALYSIS = {
     "__init__": May(),
@@ -89,8 +90,10 @@ ANALYSIS = {
     "document": May(f"{SPINE} {DRAWN} analysis.tables"),
     "markdown": May(),
     "html": May(),
+    "latex": May(),
+    "references": May(f"{SPINE} {DRAWN}"),
     "pdf": May(),
-    "folder": May(f"{SPINE} {DRAWN} {SHOWN} analysis.markdown analysis.html analysis.pdf"),
+    "folder": May(f"{SPINE} {DRAWN} {SHOWN} {FORMS}"),
     "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.folder"),
 }
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {

@@ -42,8 +42,9 @@ def files(folder):
 def test_it_leaves_what_it_promises(made):
     assert sorted(files(made)) == [
         *(f"figures/{name}.svg" for name in ("error_vs_cardinality", "error_vs_time", "ladder_residuals")),
-        *("figures/learning_curves.svg", "report.html", "report.md", "report.pdf"),
-        *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs")),
+        *("figures/learning_curves.svg", "references.bib", "report.html", "report.md", "report.pdf"),
+        *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results")),
+        *("tables/results.tex", "tables/runs.csv"),
     ]
     assert sorted(path.name for path in made.parent.iterdir()) == ["study"]
 
