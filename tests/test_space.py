@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -175,8 +178,20 @@ def test_an_empty_space_says_what_to_widen(monkeypatch, capsys, tmp_path):
     "refused", [("--sample", "100000"), ("--figure", "/dev/null/x.svg"), ("--widths", "1-1000", "--blocks", "1-1000")]
 )
 def test_nothing_is_left_of_what_is_refused(monkeypatch, capsys, tmp_path, refused):
-    code, _ = plan(monkeypatch, capsys, *BARE, "--out", str(tmp_path / "space.parquet"), *refused)
+    code, _ = plan(monkeypatch, capsys, *BARE, "--out", str(tmp_path / "new" / "folder" / "space.parquet"), *refused)
     assert code == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    """Files of 20 kB at most stand for it."""
+    options = "--space --widths 1-8 --blocks 1-4 --all --out new/x.parquet"
+    line = f"ulimit -f 20; {sys.executable} -m ablation.plan {options} --sample 1"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(
+        "error: new/x.parquet: can't be written: "
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_was_there_stays_as_it_was(monkeypatch, capsys, tmp_path):
@@ -214,6 +229,7 @@ def test_a_sample_becomes_arms_of_a_sweep(monkeypatch, capsys, tmp_path):
         (("--times", "times.json"), "--times can't go with --space"),
         (("--widths", ""), "is not a range"),
         (("--all",), "Add --out"),
+        (("--seed", "3"), "Add --sample N"),
         (("--write", "x.yaml"), "--write takes the designs that are drawn"),
         (("--verify",), "--verify takes the designs that are drawn"),
         (("--out", "/tmp"), "can't be written: Is a directory"),

@@ -48,6 +48,8 @@ class Wanted:
             raise UserError("--all says what is written", remedy="Add --out FILE.parquet.")
         if self.rows_for and not self.sample:
             raise UserError(f"{self.rows_for} takes the designs that are drawn", remedy="Add --sample N.")
+        if self.seed and not self.sample:
+            raise UserError("--seed says which designs are drawn", remedy="Add --sample N.")
         if self.out and self.out == self.figure:
             raise UserError("--out and --figure name one file", remedy="Name two.")
 
@@ -138,7 +140,8 @@ def _pass(space: Space, sample: Sample | None, drawn: Sample | None, out: Path |
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when all is written. Raises UserError where that can't be."""
-    beside = path.with_name(f".{path.name}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    new = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():  # before the work, not after it
@@ -150,6 +153,9 @@ def _writing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+        for folder in new:
+            with suppress(OSError):  # it holds the file
+                folder.rmdir()
 
 
 _MATCHED = {"both": "parameters and MACs", "params": "parameters", "macs": "MACs"}
