@@ -12,6 +12,7 @@ from scipy import stats
 
 ALPHA = 0.05
 POWER = 0.8
+ROUNDING = 1e-12  # relative: an SD below it is what floating point leaves of equal values
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ def finite(values: ArrayLike) -> np.ndarray:
     return array[np.isfinite(array)]
 
 
+def sd_of(array: np.ndarray) -> float:
+    """SD (n - 1) of at least two finite values; exactly 0 where they differ by rounding alone."""
+    sd = float(array.std(ddof=1))
+    return sd if sd > ROUNDING * float(np.abs(array).max()) else 0.0
+
+
 def estimate(values: ArrayLike, alpha: float = ALPHA) -> Estimate:
     """Mean, SD (n - 1) and two-sided t-interval of `values`, shape (n,); what is not finite is left out."""
     array = finite(values)
@@ -39,7 +46,7 @@ def estimate(values: ArrayLike, alpha: float = ALPHA) -> Estimate:
     mean = float(array.mean()) if n else math.nan
     if n < 2:
         return Estimate(n, mean, math.nan, math.nan, math.nan)
-    sd = float(array.std(ddof=1))
+    sd = sd_of(array)
     half = float(stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)
 
