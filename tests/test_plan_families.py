@@ -60,14 +60,26 @@ def test_a_new_sweep_file_is_ready_to_launch(mine):
     sweep.count_families()
 
 
-def test_it_is_launched_from_the_folder_where_it_was_planned(mine):
+def launch(*options):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "ABLATION"))}
-    line = [sys.executable, "-m", "ablation.launch", "sweeps/mine.yaml", "--dry-run", "--json", "--on", "local"]
-    done = subprocess.run(
-        line, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
+    line = [sys.executable, "-m", "ablation.launch", "sweeps/mine.yaml", *options]
+    return subprocess.run(
+        line, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
     )
+
+
+def test_it_is_launched_from_the_folder_where_it_was_planned(mine):
+    done = launch("--dry-run", "--json", "--on", "local")
     assert done.returncode == 0, done.stderr
     assert [run["arm"] for run in json.loads(done.stdout)["runs"]][:2] == ["mlp_ratio1_width76", "mlp_ratio2_width64"]
+
+
+@pytest.mark.slow
+def test_what_was_written_trains(mine, small_fashion):
+    changes = ("panels.*.recipe.epochs=1", "panels.*.dataset.validation=100", "panels.*.recipe.batch=128", "seeds=1")
+    options = [word for change in changes for word in ("--set", change)]
+    done = launch("--data-dir", str(small_fashion), "--on", "here", *options)
+    assert done.returncode == 0 and "mine: 3 done" in done.stdout, done.stderr
 
 
 def test_writing_twice_is_writing_once(plan, mine):

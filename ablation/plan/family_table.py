@@ -12,8 +12,8 @@ from ablation.plan.family_proof import WORDS, apart
 from ablation.solver import Rule, amount
 
 MEMORY = (
-    "Memory: a step of {batch} images in fp32: weights, gradients, momentum, and what convolutions and linear layers "
-    "write, kept twice; attention's own scores and what other operators keep is not in it."
+    "Memory: a step of {batch} images in fp32: weights, gradients, momentum, and what convolutions and linear layers\n"
+    "write, kept twice; attention's own scores and what other operators keep are not in it."
 )
 
 
