@@ -41,7 +41,7 @@ def _true_means(means: np.ndarray, variances: np.ndarray, rng: np.random.Generat
         return np.broadcast_to(means, variances.shape)
     usual = stats.hmean(variances, axis=1)
     shape = (arms + 1) / 2
-    rate = np.sum((means - means.mean()) ** 2) / 2 / usual
+    rate = np.maximum(np.sum((means - means.mean()) ** 2) / 2 / usual, 1e-6)  # equal means leave no gamma
     # the share of spread that seeds explain: a gamma cut at 1
     noise = stats.gamma.ppf(rng.random(draws) * stats.gamma.cdf(1, shape, scale=1 / rate), shape, scale=1 / rate)
     between = usual * (1 - noise) / noise

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from .contrast import Contrast, Difference, judge, weighted
+from .contrast import Contrast, Difference, judge, weighted, welch
 from .estimates import ALPHA, ROUNDING, Estimate, estimate, finite, pooled_sd, sd_of
 
 FIXED = "the seeds do not vary: no verdict"
@@ -81,7 +81,7 @@ def _paired(name: str, baseline: str, runs: Mapping[str, Mapping[int, float]]) -
     mean = float(apart.mean()) if n else math.nan
     if none:
         return Difference(name, baseline, mean, math.nan, max(n - 1, 0), test="paired", none=none)
-    welch_p = float(stats.ttest_ind(list(arm.values()), list(base.values()), equal_var=False).pvalue)
+    welch_p = welch([(1.0, estimate(list(arm.values()))), (-1.0, estimate(list(base.values())))])
     return Difference(name, baseline, mean, sd / math.sqrt(n), n - 1, welch_p, "paired")
 
 

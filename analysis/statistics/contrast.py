@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from .estimates import Estimate
 from .power import detectable_shift
@@ -81,7 +81,12 @@ def t_test(difference: float, se: float, df: float) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values, in the order given."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    # not statsmodels' multipletests, which collects garbage in every call (60 ms); a test holds the two equal
+    p = np.asarray(p_values, dtype=float)
+    order, steps = np.argsort(p), np.arange(len(p), 0, -1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * steps), 1.0)
+    return [float(value) for value in adjusted]
 
 
 def weighted(
