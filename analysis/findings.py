@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ablation.registration import Registration
-from ablation.sweep import AXES, Panel, Sweep
+from ablation.sweep import AXES, Arm, Panel, Sweep
 from analysis.collect import PENDING, Study
 from analysis.looks import Look, confirming, exploratory, look_of
-from analysis.pending import (
+from analysis.statistics import (
+    Comparison,
+    Contrast,
     ExampleInterval,
+    Interaction,
+    PopulationContrast,
     Trend,
     axis_contrasts,
+    compare,
+    compare_populations,
     example_interval,
+    interaction,
     trend,
     win_again,
 )
-from analysis.statistics import Comparison, Contrast, compare
 
+MANY = 5
+"""Designs that make a population, whose distribution says more than a mean."""
 INTERIM = "interim: no verdict until every run of a look is in"
 
 
@@ -48,6 +59,10 @@ class Finding:
     """How often each arm would have the lowest mean, were the study run again."""
     new_images: dict[str, ExampleInterval] = field(default_factory=dict)
     """For new images as well as new seeds, each arm against the baseline; where the runs kept their bits."""
+    crossed: Interaction | None = None
+    """Recipes by designs, where the panel's arms cross them."""
+    populations: tuple[PopulationContrast, ...] = ()
+    """Designs of one cardinality against those of the least, where each has `MANY` or more of them."""
     confirmed: Comparison | None = None
     """The seeds that were added after the registration, by themselves."""
 
@@ -81,6 +96,8 @@ def _finding(sweep: Sweep, panel: Panel, study: Study) -> Finding:
         trend=_trend(panel, groups, look, sweep.evidence.margin),
         again=_again(comparison, look),
         new_images=_new_images(sweep, study, panel, look),
+        crossed=_crossed(panel, groups, look, sweep.evidence.margin),
+        populations=_populations(panel, groups, look),
         confirmed=_compare(sweep, study, panel, later) if later else None,
     )
 
@@ -93,9 +110,7 @@ def errors(sweep: Sweep, study: Study, panel: Panel, seeds: Sequence[int]) -> di
 def _compare(sweep: Sweep, study: Study, panel: Panel, look: Look) -> Comparison:
     groups, evidence = errors(sweep, study, panel, look.seeds), sweep.evidence
     seeds = {arm.name: study.seeds(panel.name, arm.name, look.seeds) for arm in panel.arms} if evidence.pairs else None
-    return compare(
-        groups, panel.baseline, alpha=look.alpha, margin=evidence.margin, **({"seeds": seeds} if seeds else {})
-    )  # TEMP
+    return compare(groups, panel.baseline, alpha=look.alpha, margin=evidence.margin, seeds=seeds)
 
 
 def marked(comparison: Comparison, look: Look, new: dict[str, str]) -> Comparison:
@@ -137,7 +152,8 @@ def _trend(panel: Panel, groups: dict[str, list[float]], look: Look, margin: flo
     x = cardinalities(panel)
     if look.interim or len(set(x.values())) < 3:
         return None
-    return trend({name: groups[name] for name in x}, x, alpha=look.alpha, margin=margin)
+    found = trend({name: groups[name] for name in x}, x, alpha=look.alpha, margin=margin)
+    return None if found.kind == "none" else found
 
 
 def _again(comparison: Comparison, look: Look) -> dict[str, float]:
@@ -156,3 +172,38 @@ def _new_images(sweep: Sweep, study: Study, panel: Panel, look: Look) -> dict[st
     return {
         name: example_interval(own, base, look.alpha) for name, own in right.items() if own is not None and len(own) > 1
     }
+
+
+def _crossed(panel: Panel, groups: dict[str, list[float]], look: Look, margin: float | None) -> Interaction | None:
+    """The baseline's recipe and design first; None where the arms are no full table of both."""
+    arms = sorted(panel.arms, key=lambda arm: arm.name != panel.baseline)
+    cells = {(recipe_label(panel, arm), arm.design.name): groups[arm.name] for arm in arms}
+    rows, columns = ({cell[side] for cell in cells} for side in (0, 1))
+    full = len(cells) == len(arms) == len(rows) * len(columns)
+    if look.interim or not full or min(len(rows), len(columns)) < 2:
+        return None
+    return interaction(cells, alpha=look.alpha, margin=margin)
+
+
+def recipe_label(panel: Panel, arm: Arm) -> str:
+    """What tells an arm's recipe from the panel's: its name, or the fields that differ."""
+    own, usual = (recipe.model_dump(exclude={"name"}) for recipe in (arm.recipe, panel.recipe))
+    changed = ", ".join(f"{key} {value}" for key, value in own.items() if value != usual[key])
+    return (
+        arm.recipe.name if arm.recipe.name != panel.recipe.name or not changed else f"{arm.recipe.name} with {changed}"
+    )
+
+
+def populations(panel: Panel, groups: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Mean errors of designs by cardinality, `C=1` ...; empty where these are no populations."""
+    found = defaultdict[int, dict[str, float]](dict)
+    for arm in panel.arms:
+        if arm.design.cardinality and groups[arm.name]:
+            found[arm.design.cardinality][arm.design.name] = float(np.mean(groups[arm.name]))
+    several = len(found) > 1 and all(len(designs) >= MANY for designs in found.values())
+    return {f"C={c}": list(found[c].values()) for c in sorted(found)} if several else {}
+
+
+def _populations(panel: Panel, groups: dict[str, list[float]], look: Look) -> tuple[PopulationContrast, ...]:
+    found = {} if look.interim else populations(panel, groups)
+    return tuple(compare_populations(found, look.alpha))

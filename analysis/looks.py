@@ -8,8 +8,7 @@ from typing import Any
 
 from ablation.registration import Registration, content_of
 from ablation.sweep import Panel, Sweep
-from analysis.pending import look_alphas
-from analysis.statistics import ALPHA
+from analysis.statistics import ALPHA, look_alphas
 
 
 @dataclass(frozen=True)

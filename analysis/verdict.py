@@ -10,12 +10,10 @@ from ablation.budget import Budget
 from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
 from analysis.findings import Finding
-from analysis.statistics import Comparison, Contrast
+from analysis.statistics import Comparison, Contrast, PopulationContrast, Trend
 
 DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1K"}
 METRICS = {"top1_error": "top-1 error", "top5_error": "top-5 error", "train_error": "training error"}
-
-
 EXPLORATORY = ", exploratory: "
 
 
@@ -106,8 +104,10 @@ def _together(kind: str, same: list[Contrast], new: bool) -> str:
 def _more(finding: Finding) -> str:
     """What was asked beside each arm against the baseline, a sentence each."""
     sentences = [beyond(contrast) for contrast in finding.beyond]
-    if finding.trend:
-        sentences.append(f"Over all cardinalities, {finding.trend.verdict}.")
+    sentences += [f"{trend_words(finding.trend)}."] if finding.trend else []
+    sentences += [population_words(contrast) for contrast in finding.populations]
+    if finding.crossed:
+        sentences.append(f"Whether what a design gains depends on the recipe: {finding.crossed.verdict}.")
     if finding.confirmed:
         seeds = min(estimate.n for estimate in finding.confirmed.estimates.values())
         sentences.append(
@@ -115,6 +115,25 @@ def _more(finding: Finding) -> str:
             f"{against(finding.confirmed)}."
         )
     return "".join(f" {sentence}" for sentence in sentences)
+
+
+def trend_words(trend: Trend) -> str:
+    """The trend over cardinalities: `Over all cardinalities, error falls with log2 C: 0.21 points a doubling (...)`."""
+    said = trend.verdict.replace(" with x", " with log2 C").replace("along x", "along log2 C").replace("one x", "one C")
+    text = f"Over all cardinalities, {said}"
+    if trend.kind in ("falls", "rises"):
+        low, high = sorted((abs(trend.low), abs(trend.high)))
+        text += f": {abs(trend.slope):.2f} points a doubling (95% interval {low:.2f} to {high:.2f})"
+    return text
+
+
+def population_words(contrast: PopulationContrast) -> str:
+    """Designs of one cardinality against those of another, as a sentence."""
+    text = f"Designs with {contrast.a} against those with {contrast.b}: "
+    if contrast.kind in ("improves", "worsens"):
+        interval = f"{contrast.low:.0%} to {contrast.high:.0%}"
+        return f"{text}a random one of the former errs less in {contrast.probability:.0%} of pairs ({interval})."
+    return f"{text}{contrast.verdict}."
 
 
 def beyond(contrast: Contrast) -> str:
