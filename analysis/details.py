@@ -1,0 +1,183 @@
+"""What stands behind a verdict, as tables and facts: further contrasts, what else differs, new images, registration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from ablation.registration import changes, content_of
+from ablation.sweep import Sweep
+from analysis.collect import Study
+from analysis.confounds import confounds
+from analysis.findings import Finding, first
+from analysis.statistics import Contrast
+from analysis.tables import Column, Row, Table, number, text
+
+Facts = list[tuple[str, str]]
+
+
+def beyond_table(finding: Finding) -> Table | None:
+    """The sweep's own contrasts, and what recipes do to a design's gain; None where none was asked."""
+    asked = [*finding.beyond, *(finding.crossed.differences if finding.crossed else [])]
+    if not asked:
+        return None
+    columns = [
+        *(Column("a", text("a"), left=True), Column("b", text("b"), left=True)),
+        *(Column("a less b", _difference), Column("p", number("p_adjusted", ".3f"))),
+        Column("verdict", text("verdict"), left=True),
+    ]
+    note = "Means over the arms of an axis, each arm counted alike; simultaneous intervals, Holm over these contrasts."
+    return Table("Contrasts that the sweep asks for.", contrast_frame(finding.panel.name, asked), columns, note)
+
+
+def contrast_frame(panel: str, contrasts: list[Contrast]) -> pd.DataFrame:
+    """A row a contrast, with all of its numbers."""
+    return pd.DataFrame([{"panel": panel, **vars(contrast)} for contrast in contrasts])
+
+
+def _difference(row: Row) -> str:
+    shown, low, high = (number(key, "+z.2f")(row) for key in ("difference", "low", "high"))
+    return shown if low == "–" else f"{shown} [{low}, {high}]"
+
+
+def confounds_table(finding: Finding, study: Study) -> Table:
+    """What differs between each arm and the baseline beside what the sweep varies."""
+    frame = confounds(finding, study)
+    columns = [Column("arm", text("arm"), left=True)]
+    measures = {"params": "params", "macs": "MACs", "activations": "activations", "memory": "memory", "time": "time"}
+    columns += [Column(title, number(key, "+z.1%")) for key, title in measures.items()]
+    columns += [Column("epochs", number("epochs"))] if frame["epochs"].nunique() > 1 else []
+    columns += [Column("failed", number("failed"))] if frame["failed"].any() else []
+    columns += [Column("last tenth", _last_tenth)]
+    note = (
+        f"Each arm against the baseline {finding.panel.baseline}. Memory: a training step by formula. Time: a training "
+        "image, medians over runs on one kind of device. Last tenth: change of error over the last tenth of the epochs "
+        "(one at least), in points."
+    )
+    if frame["still_falls"].any():
+        note += " *: still falls there with 95% confidence, so training was not at its end: not converged."
+    return Table("What else differs between the arms that are compared.", frame, columns, note)
+
+
+def _last_tenth(row: Row) -> str:
+    return number("last_tenth", "+z.2f")(row) + (" *" if row["still_falls"] else "")
+
+
+def images_table(finding: Finding) -> Table | None:
+    """Each contrast once for other seeds on these images, once for other images too; None where no run kept bits."""
+    if not finding.new_images:
+        return None
+    contrasts = {contrast.a: contrast for contrast in finding.comparison.contrasts}
+    frame = pd.DataFrame([_images_row(contrasts[arm], own) for arm, own in finding.new_images.items()])
+    columns = [
+        *(Column("arm", text("arm"), left=True), Column("difference", number("difference", "+z.2f"))),
+        *(Column("other seeds", _interval("seeds")), Column("other images too", _interval("images"))),
+        *(Column("SE of seeds", number("seed_se", ".2f")), Column("SE of images", number("example_se", ".2f"))),
+        Column("for new images", lambda row: "yes" if row["holds"] else "not shown", left=True),
+    ]
+    note = (
+        "Other seeds: the simultaneous interval of the results table, which speaks of these test images. Other images "
+        "too: a 95% interval from which images each run got right (one contrast at a time, crossed variance "
+        "components). Only where it leaves out zero does a difference hold for new images."
+    )
+    return Table("Do the differences hold for new images?", frame, columns, note)
+
+
+def _images_row(contrast: Contrast, own: Any) -> Row:
+    return {
+        **{
+            "arm": contrast.a,
+            "difference": contrast.difference,
+            "seeds_low": contrast.low,
+            "seeds_high": contrast.high,
+        },
+        **{"images_low": own.low, "images_high": own.high, "seed_se": own.seed_se, "example_se": own.example_se},
+        "holds": contrast.kind in ("improves", "worsens") and (own.low > 0 or own.high < 0),
+    }
+
+
+def _interval(whose: str) -> Any:
+    def show(row: Row) -> str:
+        ends = [number(f"{whose}_{end}", "+z.2f")(row) for end in ("low", "high")]
+        return "–" if "–" in ends else f"[{ends[0]}, {ends[1]}]"
+
+    return show
+
+
+def again_text(finding: Finding) -> str:
+    """How often the arm that did best would do so again; empty where nothing was tested."""
+    if not finding.again:
+        return ""
+    best = max(finding.again, key=lambda arm: finding.again[arm])
+    return (
+        f"Were the study repeated, {best} would have the lowest mean error again in {finding.again[best]:.0%} of cases "
+        f"(one in {len(finding.again)} arms is right by chance in {1 / len(finding.again):.0%})."
+    )
+
+
+def registration_facts(sweep: Sweep, study: Study, found: list[Finding]) -> Facts:
+    """What was registered, when, and what is otherwise now."""
+    registered, facts = first(study), list[tuple[str, str]]()
+    if registered is None:
+        facts.append(("Registration", "none: the sweep was not launched here, so nothing shows what was asked first"))
+    else:
+        date = registered.date[:16].replace("T", " ")
+        facts.append(("Registration", f"{date} UTC, before any run told anything; sha256 {registered.digest}"))
+        since = changes(registered.content, content_of(sweep))
+        facts += [("Changed since", "; ".join(since))] if since else []
+    if any(finding.look.of > 1 for finding in found):
+        facts.append(("Looks", "; ".join(_look(sweep, finding) for finding in found)))
+    return facts
+
+
+def _look(sweep: Sweep, finding: Finding) -> str:
+    look, panel = finding.look, f"panel {finding.panel.name}: " if len(sweep.panels) > 1 else ""
+    if look.interim:
+        return f"{panel}none of {look.of} has all of its runs yet"
+    return f"{panel}{look.number} of {look.of}, {len(look.seeds)} seeds an arm, at level {look.alpha:.2g}"
+
+
+def side_by_side(found: list[Finding]) -> Table | None:
+    """Panels that hold another measure equal, arm by arm: does the sign of a difference hold? None for one panel."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in found:
+        panel = finding.panel
+        groups.setdefault((panel.budget.name, panel.dataset.name, panel.baseline), []).append(finding)
+    several = [own for own in groups.values() if len(own) > 1]
+    if not several:
+        return None
+    frame = pd.DataFrame([row for own in several for row in _signs(own)])
+    titles = [column for column in frame.columns if column not in ("budget", "cardinality", "sign")]
+    columns = [Column("budget", text("budget"), left=True), Column("C", number("cardinality"))]
+    columns += [Column(title, number(title, "+z.2f")) for title in titles]
+    columns.append(Column("sign", text("sign"), left=True))
+    note = "Differences to the baseline in points, one column a panel. The sign holds where all of them agree."
+    return Table("One budget in several panels: does the sign of a difference hold?", frame, columns, note)
+
+
+def _signs(own: list[Finding]) -> list[Row]:
+    found: dict[int, dict[str, float]] = {}
+    for finding in own:
+        arms = {arm.name: arm for arm in finding.panel.arms}
+        for contrast in finding.comparison.contrasts:
+            c = arms[contrast.a].design.cardinality
+            if c and math.isfinite(contrast.difference):
+                found.setdefault(c, {})[finding.panel.name] = contrast.difference
+    shared = {c: differences for c, differences in found.items() if len(differences) > 1}
+    budget, panels = own[0].panel.budget.name, [finding.panel.name for finding in own]
+    return [
+        {
+            **{"budget": budget, "cardinality": c},
+            **{name: shared[c].get(name, math.nan) for name in panels},
+            "sign": "holds" if len({value > 0 for value in shared[c].values()}) == 1 else "does not hold",
+        }
+        for c in sorted(shared)
+    ]
+
+
+def captioned(table: Table, name: str) -> Table:
+    """The table with its panel's name before its caption."""
+    return replace(table, caption=f"{name}{table.caption}")
