@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from .estimates import Estimate
+from .estimates import Estimate, t_above, t_quantile
 from .power import detectable_shift
 
 KINDS = ("improves", "worsens", "equivalent", "unresolved", "differs")
@@ -65,7 +64,7 @@ class Difference:
 
     def p_outside(self, margin: float) -> float:
         """The larger p of two one-sided tests against -margin and +margin."""
-        return float(stats.t.sf((margin - abs(self.difference)) / self.se, self.df))
+        return t_above((margin - abs(self.difference)) / self.se, self.df)
 
 
 def kind_of(verdict: str) -> str:
@@ -76,7 +75,7 @@ def kind_of(verdict: str) -> str:
 
 def t_test(difference: float, se: float, df: float) -> float:
     """Two-sided p of a difference against zero."""
-    return float(2 * stats.t.sf(abs(difference) / se, df))
+    return 2 * t_above(abs(difference) / se, df)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -141,7 +140,7 @@ def _tested(
     margin: float | None,
     words: tuple[str, str],
 ) -> Contrast:
-    half = float(stats.t.ppf(1 - alpha / family / 2, one.df)) * one.se
+    half = t_quantile(1 - alpha / family / 2, one.df) * one.se
     resolvable = detectable_shift(one.df, contrasts=family, alpha=alpha) * one.se
     equivalent = p_within <= alpha
     word = words[one.difference > 0] if p_adjusted <= alpha else ""

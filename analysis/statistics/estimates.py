@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 ALPHA = 0.05
 POWER = 0.8
@@ -33,6 +33,16 @@ def finite(values: ArrayLike) -> np.ndarray:
     return array[np.isfinite(array)]
 
 
+def t_quantile(share: float, df: float) -> float:
+    """Student's t below which `share` lies."""
+    return float(special.stdtrit(df, share))  # what stats.t calls in the end, without its dear checks
+
+
+def t_above(t: float, df: float) -> float:
+    """The share of Student's t above `t`."""
+    return float(special.stdtr(df, -t))
+
+
 def sd_of(array: np.ndarray) -> float:
     """SD (n - 1) of at least two finite values; exactly 0 where they differ by rounding alone."""
     sd = float(array.std(ddof=1))
@@ -47,7 +57,7 @@ def estimate(values: ArrayLike, alpha: float = ALPHA) -> Estimate:
     if n < 2:
         return Estimate(n, mean, math.nan, math.nan, math.nan)
     sd = sd_of(array)
-    half = float(stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
+    half = t_quantile(1 - alpha / 2, n - 1) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)
 
 

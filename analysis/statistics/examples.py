@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from .estimates import ALPHA
+from .estimates import ALPHA, t_quantile
 
 
 def sd_of_pair(right_a: ArrayLike, right_b: ArrayLike) -> float:
@@ -75,7 +74,7 @@ def example_interval(right_a: ArrayLike, right_b: ArrayLike, alpha: float = ALPH
     difference, half, df = float(apart.mean()), math.nan, math.nan
     if math.isfinite(over_images + over_seeds) and total > 0:
         df = total**2 / (over_images**2 / (images - 1) + over_a**2 / (len(a) - 1) + over_b**2 / (len(b) - 1))
-        half = float(stats.t.ppf(1 - alpha / 2, df)) * math.sqrt(total)
+        half = t_quantile(1 - alpha / 2, df) * math.sqrt(total)
     return ExampleInterval(
         difference, difference - half, difference + half, math.sqrt(over_seeds), math.sqrt(over_images), df
     )

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from .contrast import t_test, verdict
-from .estimates import ALPHA, POWER, Estimate, estimate, pooled_sd
+from .estimates import ALPHA, POWER, Estimate, estimate, pooled_sd, t_above, t_quantile
 from .power import detectable_shift
 
 
@@ -134,13 +134,13 @@ def _why_none(arms: _Arms) -> str:
 
 
 def _tested(arms: _Arms, alpha: float, margin: float | None) -> Trend:
-    half = float(stats.t.ppf(1 - alpha / 2, arms.df)) * arms.se
+    half = t_quantile(1 - alpha / 2, arms.df) * arms.se
     low, high = arms.slope - half, arms.slope + half
     end, end_se, misfit = arms.slope * arms.reach, arms.se * arms.reach, arms.lack_of_fit
     # a line has to pass the test of fit as well, and 1 - alpha of all lines do
     power = POWER if math.isnan(misfit) else POWER / (1 - alpha)
     resolvable = detectable_shift(arms.df, alpha=alpha, power=power) * end_se
-    equivalent = margin is not None and float(stats.t.sf((margin - abs(end)) / end_se, arms.df)) <= alpha
+    equivalent = margin is not None and t_above((margin - abs(end)) / end_se, arms.df) <= alpha
     if misfit <= alpha:
         words = f"no line: {_shape(arms, alpha)}"
     else:

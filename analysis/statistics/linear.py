@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from .contrast import Contrast, judge, t_test, weighted
-from .estimates import ALPHA, Estimate, estimate, pooled_sd
+from .estimates import ALPHA, Estimate, estimate, pooled_sd, t_quantile
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def linear_contrast(
     one = weighted(("", ""), weights, estimates, pooled, why_none(weights, estimates, sd))
     if one.none:
         return LinearContrast(one.difference, math.nan, math.nan, math.nan, df, sd, math.nan)
-    half = float(stats.t.ppf(1 - alpha / contrasts / 2, df)) * one.se
+    half = t_quantile(1 - alpha / contrasts / 2, df) * one.se
     p = t_test(one.difference, one.se, df)
     return LinearContrast(one.difference, one.difference - half, one.difference + half, p, df, sd, one.se)
 

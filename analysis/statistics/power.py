@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from scipy import optimize, stats
 
-from .estimates import ALPHA, POWER
+from .estimates import ALPHA, POWER, t_quantile
 
 
 @lru_cache(maxsize=4096)
@@ -18,7 +18,7 @@ def detectable_shift(df: int, *, contrasts: int = 1, alpha: float = ALPHA, power
     """
     if df < 1:
         return math.nan
-    critical = stats.t.ppf(1 - alpha / contrasts / 2, df)
+    critical = t_quantile(1 - alpha / contrasts / 2, df)
 
     def lacking(shift: float) -> float:
         return float(stats.nct.sf(critical, df, shift)) - power
