@@ -224,6 +224,20 @@ def test_two_families_have_each_their_own_module_of_one_name(tmp_path):
     assert sizes == [785 * 4 + 50, 785 * 12 + 130]
 
 
+@pytest.mark.parametrize("name", ["mylab/blocks.py:net", "mylab.blocks:net"])
+@pytest.mark.parametrize("line", ["from mylab.sizes import RATIO", "from mylab import sizes\nRATIO = sizes.RATIO"])
+def test_an_edited_module_is_read_again(tmp_path, monkeypatch, name, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "__init__.py").touch()
+    (tmp_path / "mylab" / "sizes.py").write_text("from mylab.deeper import RATIO\n")
+    (tmp_path / "mylab" / "blocks.py").write_text(HEAD + line + LINEAR.replace("=1,", "=RATIO,", 1))
+    for ratio in (1, 10, 100):
+        (tmp_path / "mylab" / "deeper.py").write_text(f"RATIO = {ratio}\n")
+        assert count(load_family(name), {"width": 1}, IMAGE).params == 795 * ratio + 10
+
+
 SOLVED = """
 @family(solve="width"{more})
 def net(width, {knobs}classes=10):

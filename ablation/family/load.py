@@ -13,8 +13,10 @@ from typing import Any
 
 from ablation.errors import UserError, did_you_mean, first_line
 from ablation.family.declare import ATTRIBUTE, Family
-from ablation.family.source import beside, digest, plain
+from ablation.family.source import beside, digest, digest_of, plain
 
+STAMP = "__ablation_text__"
+"""Where a module holds the digest of the text that it was made of."""
 HOW = "A family is named like mylab.blocks:convnext or path/to/blocks.py:convnext."
 
 
@@ -74,11 +76,14 @@ def _load(name: str, source: str) -> Family:
 
 
 def _import(name: str, place: str, source: str) -> ModuleType:
+    path = plain(_file(name))
+    by_file = place.endswith(".py")
+    own = beside(path) | ({} if by_file else {path: place})
+    _forget(own)
     try:
-        if place.endswith(".py"):
-            return _import_file(_file(name), source)
-        _add_here()
-        return importlib.import_module(place)
+        module = _import_file(path, source) if by_file else importlib.import_module(place)
+        _stamp(own)
+        return module
     except UserError as error:
         raise UserError(f"family {name}: {error.message}", remedy=error.remedy) from None
     except (Exception, SystemExit) as error:
@@ -91,7 +96,6 @@ def _import_file(path: Path, source: str) -> ModuleType:
     title = f"{path.stem}_{source[:10]}"  # an edited file is another module
     spec: Any = importlib.util.spec_from_file_location(title, path)
     module = importlib.util.module_from_spec(spec)
-    _forget_namesakes(path)
     sys.modules[title] = module
     sys.path.insert(0, str(path.parent))
     try:
@@ -104,13 +108,35 @@ def _import_file(path: Path, source: str) -> ModuleType:
     return module
 
 
-def _forget_namesakes(path: Path) -> None:
-    """Take away modules that another family's file imported from its own folder under names that mean others here."""
-    for file, name in beside(path).items():
-        known = getattr(sys.modules.get(name), "__file__", None)
-        if name and known and plain(known) != file:
-            for other in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
-                del sys.modules[other]
+def _forget(own: dict[Path, str]) -> None:
+    """Take away what was imported from these files or by these names, where any of it is not, or no longer, they.
+
+    Another family's folder may hold another module of that name; and a worker may outlive an edit.
+    """
+    places = {name: file for file, name in own.items() if name}
+    ours = [(title, file) for title, file in _loaded() if file in own or title in places]
+    if all(_is_current(title, file, places.get(title, file)) for title, file in ours):
+        return
+    for title, _ in ours:
+        parent, _, leaf = title.rpartition(".")
+        vars(sys.modules.get(parent, ModuleType(""))).pop(leaf, None)
+        del sys.modules[title]
+
+
+def _is_current(title: str, file: Path, place: Path) -> bool:
+    return file == place and getattr(sys.modules[title], STAMP, digest_of(file)) == digest_of(file)
+
+
+def _stamp(own: dict[Path, str]) -> None:
+    """Note which text each module was made of."""
+    for title, file in _loaded():
+        if file in own:
+            vars(sys.modules[title]).setdefault(STAMP, digest_of(file))
+
+
+def _loaded() -> list[tuple[str, Path]]:
+    files = {title: getattr(module, "__file__", None) for title, module in list(sys.modules.items())}
+    return [(title, plain(file)) for title, file in files.items() if file and title != "__main__"]
 
 
 def _file(name: str) -> Path:

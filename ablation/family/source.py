@@ -20,14 +20,16 @@ TOOLKIT = {Path(__file__).resolve().parents[2] / name for name in ("ablation", "
 def digest(path: Path) -> str:
     """The first 16 hex digits of SHA-256: of the file's text where it imports nothing from beside it; else of every
     file's, with its place relative to the first one's folder. Raises OSError where one can't be read."""
-    files = beside(path)
-    if not files:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    places = {os.path.relpath(file, path.parent).replace(os.sep, "/"): file for file in files}
+    places = {os.path.relpath(file, path.parent).replace(os.sep, "/"): file for file in beside(path)}
     whole = hashlib.sha256(path.read_bytes())
     for place in sorted(places):
-        whole.update(f"\0{place}\0{hashlib.sha256(places[place].read_bytes()).hexdigest()}".encode())
+        whole.update(f"\0{place}\0{digest_of(places[place])}".encode())
     return whole.hexdigest()[:16]
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of one file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def beside(path: Path) -> dict[Path, str]:
