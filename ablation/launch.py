@@ -17,7 +17,7 @@ from ablation.command import print_json, run
 from ablation.errors import UserError
 from ablation.job import WorkerJob
 from ablation.launches import Launch, new_launch, slurm_answers
-from ablation.registration import changes, register, registrations
+from ablation.registration import changes, register, registrations, related
 from ablation.run import prepare
 from ablation.site import load_site
 from ablation.sweep import Sweep, load_sweep
@@ -103,7 +103,7 @@ def announce(request: Request) -> None:
     if not new:
         return
     typer.echo(f"registered {request.sweep.name}: sha256 {made.digest[:16]}, {made.date}", err=True)
-    first = registrations(request.runs, request.sweep.name)[0]
+    first = related(registrations(request.runs, request.sweep.name), made.content)[0]
     for change in changes(first.content, made.content):
         typer.echo(f"exploratory, for it was registered otherwise on {first.date[:10]}: {change}", err=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,15 +82,15 @@ def _arm(arm: Arm) -> dict[str, Any]:
 def register(sweep: Sweep, runs: Path) -> tuple[Registration, bool]:
     """The registration in force for the sweep as it is, and whether it was made just now.
 
-    The first one of a sweep, or another where the sweep has changed. Until a run has recorded an epoch nothing is
-    known, and the first one is made anew. Raises UserError where an earlier one is damaged.
+    The first one of these runs, or another where the sweep has changed since. While no run of the sweep has recorded an
+    epoch nothing is known, and the first one is made anew. Raises UserError where an earlier one is damaged.
     """
-    content, earlier = content_of(sweep), registrations(runs, sweep.name)
+    content, every = content_of(sweep), registrations(runs, sweep.name)
+    earlier = related(every, content)
     if earlier and earlier[-1].digest == digest(content):
         return earlier[-1], False
-    if len(earlier) == 1 and not _anything_known(runs / sweep.name):
-        earlier = []
-    made = Registration(content, now(), len(earlier) + 1)
+    again = len(earlier) == 1 and not _anything_known(sweep, runs)
+    made = Registration(content, now(), earlier[0].number if again else len(every) + 1)
     path = _path(runs, sweep.name, made.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     made_by = {key: provenance()[key] for key in ("commit", "dirty", "command")}
@@ -99,12 +98,30 @@ def register(sweep: Sweep, runs: Path) -> tuple[Registration, bool]:
     return made, True
 
 
+def related(registered: list[Registration], content: dict[str, Any]) -> list[Registration]:
+    """Those that share a run with this content: a trial with other epochs registers nothing for the study itself."""
+    own = _runs(content)
+    return [one for one in registered if _runs(one.content) & own]
+
+
+def _runs(content: dict[str, Any]) -> set[str]:
+    """Every run, as far as its id digests it."""
+    return {
+        digest({**arm, "axis": None, "dataset": panel["dataset"], "seed": seed, "in": common})
+        for common in [[content["precision"], content["engine"]]]
+        for panel in content["panels"].values()
+        for arm in panel["arms"].values()
+        for seed in content["seeds"]
+    }
+
+
 def _path(runs: Path, sweep: str, number: int) -> Path:
     return runs / sweep / ("registration.json" if number == 1 else f"registration-{number}.json")
 
 
-def _anything_known(folder: Path) -> bool:
-    return any(os.path.getsize(path) and b'"epoch"' in path.read_bytes() for path in folder.glob("*/log.jsonl"))
+def _anything_known(sweep: Sweep, runs: Path) -> bool:
+    logs = [sweep.paths(runs, run).log for run in sweep.runs()]
+    return any(log.exists() and b'"epoch"' in log.read_bytes() for log in logs)
 
 
 def registrations(runs: Path, sweep: str) -> list[Registration]:

@@ -73,7 +73,7 @@ def findings(sweep: Sweep, study: Study) -> list[Finding]:
 
 
 def first(study: Study) -> Registration | None:
-    """The registration that counts: the first one."""
+    """The registration that counts: the first one of the study's runs."""
     return study.registrations[0] if study.registrations else None
 
 

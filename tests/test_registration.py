@@ -7,7 +7,7 @@ import pytest
 from studies import panel_fields, sweep_fields, write_run, write_sweep
 
 from ablation.errors import UserError
-from ablation.registration import changes, content_of, register, registrations
+from ablation.registration import changes, content_of, register, registrations, related
 from ablation.schema import Evidence
 from ablation.sweep import load_sweep
 
@@ -142,3 +142,14 @@ def test_panels_may_be_more(tmp_path):
     fields["panels"].append(panel_fields(["resnet11_1x8d", "resnext11_3x4d"], name="more"))
     path = write_sweep(tmp_path, fields).path
     assert set(content_of(load_sweep(path))["panels"]) == {fields["panels"][0]["name"], "more"}
+
+
+def test_a_trial_that_shares_no_run_registers_nothing_for_the_study(sweep, tmp_path):
+    trial = load_sweep(sweep.path, ["panels.*.recipe.epochs=1", "seeds=1"])
+    register(trial, tmp_path / "runs")
+    write_run(trial, trial.runs()[0], tmp_path / "runs", 12.0)
+    made, new = register(sweep, tmp_path / "runs")
+    assert new and made.number == 2
+    found = related(registrations(tmp_path / "runs", "study"), content_of(sweep))
+    assert [one.number for one in found] == [2]
+    assert register(trial, tmp_path / "runs")[1] is False
