@@ -13,9 +13,10 @@ from typing import Any
 from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
 from analysis.findings import Finding
+from analysis.labels import LABELS
 from analysis.published import comparable
 from analysis.tables import Table, ladder_table, missing_table, results_table
-from analysis.verdict import METRICS, completeness, dataset_label, headline, join
+from analysis.verdict import completeness, dataset_label, headline, join
 
 Block = dict[str, Any]
 
@@ -74,7 +75,7 @@ def _lower(text: str) -> str:
 
 def measure(sweep: Sweep, panel: Panel) -> str:
     """What the panel's errors are: `test top-1 error`."""
-    return f"{panel.dataset.evaluate} {METRICS[sweep.evidence.metric]}"
+    return f"{panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}"
 
 
 def _results(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:

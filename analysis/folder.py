@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ablation.errors import UserError
 from ablation.sweep import Sweep
 from analysis.collect import Study
 from analysis.document import document
-from analysis.figures import draw, style, to_svg
+from analysis.figures import FIGURES, applicable, draw, style, to_png, to_svg
 from analysis.findings import Finding
 from analysis.html import to_html
 from analysis.latex import to_latex
@@ -34,19 +36,63 @@ def write_report(
     Files of an earlier report give way; others in the folder stay. Raises UserError where typst is missing or `out`
     can't be written to; then nothing has changed.
     """
+    with built(out, sweep.name) as work:
+        _build(work, sweep, study, found, commands)
+        new = _files(work)
+    _remove_old(new, out / sweep.name)
+    return {form: out / sweep.name / file for form, file in FORMS.items()}
+
+
+def write_figure_alone(
+    sweep: Sweep, study: Study, found: list[Finding], out: Path, name: str, columns: int | None
+) -> list[Path]:
+    """Draw one figure into the report's folder, as wide as `columns` of a paper say; the paths of SVG and PNG.
+
+    Raises UserError, with the names, where there is no such figure or it has nothing to show.
+    """
+    known = applicable(found)
+    if name not in known:
+        why = f"{name} has nothing to show for {sweep.name}" if name in FIGURES else f"no figure {name!r}"
+        raise UserError(why, remedy=f"Choose from: {', '.join(known)}.")
+    with built(out, sweep.name) as work, style():
+        (work / "figures").mkdir()
+        figure = draw(sweep, study, found, only=[name], columns=columns)[name]
+        files = write_figure(work / "figures", f"{name}_{columns}col" if columns else name, figure)
+    return [out / sweep.name / "figures" / file.name for file in files]
+
+
+@contextmanager
+def built(out: Path, name: str) -> Iterator[Path]:
+    """An empty folder whose files move to `out`/`name` at the end of the block, unless it raises.
+
+    Raises UserError where files can't be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{sweep.name}.", dir=out))
+        work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out))
     except OSError as error:
         raise UserError(f"can't write reports: {error.strerror or error}", where=str(out)) from None
     try:
-        _build(work, sweep, study, found, commands)
-        _move(work, out / sweep.name)
+        yield work
+        for path in _files(work):
+            (out / name / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(work / path, out / name / path)
     except OSError as error:
-        raise UserError(f"can't write the report: {error.strerror or error}", where=str(out / sweep.name)) from None
+        raise UserError(f"can't write the report: {error.strerror or error}", where=str(out / name)) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return {form: out / sweep.name / file for form, file in FORMS.items()}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _remove_old(new: list[Path], target: Path) -> None:
+    """Remove what an earlier report left and this one no longer has."""
+    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.tex"):
+        for old in target.glob(pattern):
+            if old.relative_to(target) not in new:
+                old.unlink()
 
 
 def _build(folder: Path, sweep: Sweep, study: Study, found: list[Finding], commands: Sequence[str]) -> None:
@@ -54,7 +100,7 @@ def _build(folder: Path, sweep: Sweep, study: Study, found: list[Finding], comma
         (folder / name).mkdir()
     with style():
         for name, figure in draw(sweep, study, found).items():
-            (folder / "figures" / f"{name}.svg").write_text(to_svg(figure), encoding="utf-8")
+            write_figure(folder / "figures", name, figure)
     for name, text in _tables(sweep, study, found).items():
         (folder / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
     content = document(sweep, study, found, commands)
@@ -69,6 +115,14 @@ def _build(folder: Path, sweep: Sweep, study: Study, found: list[Finding], comma
     (folder / "references.bib").write_text(cited, encoding="utf-8")
 
 
+def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
+    """Write a figure as SVG and PNG; the paths."""
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    paths[0].write_text(to_svg(figure), encoding="utf-8")
+    paths[1].write_bytes(to_png(figure))
+    return paths
+
+
 def _tables(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, str]:
     frames = {
         "ladder": pd.concat([ladder_frame(panel) for panel in sweep.panels]),
@@ -78,15 +132,3 @@ def _tables(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, str]:
         "missing": missing_table(study).frame,
     }
     return {name: to_csv(frame) for name, frame in frames.items()}
-
-
-def _move(work: Path, target: Path) -> None:
-    for name in ("figures", "tables"):
-        (target / name).mkdir(parents=True, exist_ok=True)
-    built = [path.relative_to(work) for path in sorted(work.rglob("*")) if path.is_file()]
-    for path in built:
-        os.replace(work / path, target / path)
-    for pattern in ("figures/*.svg", "tables/*.csv", "tables/*.tex"):
-        for old in target.glob(pattern):
-            if old.relative_to(target) not in built:
-                old.unlink()

@@ -26,34 +26,69 @@ def main(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the sweep; can be repeated.")
     ] = None,
+    figure: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Draw this figure alone; any other word lists the names.")
+    ] = None,
+    columns: Annotated[
+        int | None, typer.Option(min=1, max=2, help="With --figure: its width in columns of a paper.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the estimates and verdicts for machines.")] = False,
 ) -> None:
     """Report what the finished runs of a sweep say, and no more: estimates, intervals, a verdict, what is missing.
 
-    Leaves OUT/<sweep>/report.md, report.pdf, report.html, figures/*.svg, tables/*.csv and *.tex (LaTeX, booktabs) and
-    references.bib, all of them or none.
+    Leaves OUT/<sweep>/report.md, report.pdf, report.html, figures/*.svg and *.png, tables/*.csv and *.tex (LaTeX,
+    booktabs) and references.bib, all of them or none.
 
     \b
     Example:
       python -m analysis.report sweeps/fashion_mnist.yaml
       python -m analysis.report sweeps/table3.yaml --runs /scratch/runs --json
+      python -m analysis.report sweeps/table3.yaml --figure error_vs_cardinality --columns 2
     """
+    if columns and not figure:
+        raise UserError("--columns is the width of one figure", remedy="Name it: --figure error_vs_cardinality.")
+    plan, study, found = _found(sweep, changes or [], runs)
+    if figure:
+        _one_figure(plan, study, found, out, figure, columns, json)
+    else:
+        _report(plan, study, found, out, _commands(plan, study, runs, out, changes or []), json)
+
+
+def _found(path: Path, changes: Sequence[str], runs: Path) -> tuple[Sweep, Study, list[Finding]]:
     from ablation.sweep import load_sweep
     from analysis.collect import collect
     from analysis.findings import findings
+
+    sweep = load_sweep(path, changes)
+    study = collect(sweep, runs)
+    if study.runs.empty:
+        raise _nothing_to_report(sweep, study)
+    return sweep, study, findings(sweep, study)
+
+
+def _report(
+    sweep: Sweep, study: Study, found: list[Finding], out: Path, commands: Sequence[str], as_json: bool
+) -> None:
     from analysis.folder import write_report
     from analysis.verdict import headline
 
-    plan = load_sweep(sweep, changes or [])
-    study = collect(plan, runs)
-    if study.runs.empty:
-        raise _nothing_to_report(plan, study)
-    found = findings(plan, study)
-    written = write_report(plan, study, found, out, _commands(plan, study, runs, out, changes or []))
-    if json:
-        print_json(_answer(plan, study, found, written))
+    written = write_report(sweep, study, found, out, commands)
+    if as_json:
+        print_json(_answer(sweep, study, found, written))
     else:
-        print(f"{headline(plan, found)}\n\n{_brief(plan, found)}\n\n" + "\n".join(map(str, written.values())))
+        print(f"{headline(sweep, found)}\n\n{_brief(sweep, found)}\n\n" + "\n".join(map(str, written.values())))
+
+
+def _one_figure(
+    sweep: Sweep, study: Study, found: list[Finding], out: Path, name: str, columns: int | None, as_json: bool
+) -> None:
+    from analysis.folder import write_figure_alone
+
+    files = write_figure_alone(sweep, study, found, out, name, columns)
+    if as_json:
+        print_json({"figure": {file.suffix[1:]: str(file) for file in files}})
+    else:
+        print("\n".join(map(str, files)))
 
 
 def _nothing_to_report(sweep: Sweep, study: Study) -> UserError:

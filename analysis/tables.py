@@ -13,6 +13,7 @@ from ablation.budget import Budget
 from ablation.sweep import Panel
 from analysis.collect import Study
 from analysis.findings import Finding
+from analysis.labels import LABELS
 from analysis.verdict import short
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ class Column:
     left: bool = False
     """Text stands left, numbers right."""
     key: str = ""
-    """The field with the number that the column shows and sorts by; empty for text."""
+    """The field with the number that the column sorts by, where `show` has no key of its own; empty for text."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Table:
     def values(self) -> list[list[float | None]]:
         """The plain number behind each cell; None for text and where there is none."""
         records: list[Any] = self.frame.to_dict("records")
-        return [[_plain(record, column.key) for column in self.columns] for record in records]
+        keys = [column.key or getattr(column.show, "key", "") for column in self.columns]
+        return [[_plain(record, key) for key in keys] for record in records]
 
 
 def _plain(row: Row, key: str) -> float | None:
@@ -55,21 +57,33 @@ def _plain(row: Row, key: str) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def number(key: str, style: str = ",") -> Callable[[Row], str]:
-    """Shows a number in a format of Python's, with a true minus; a dash where there is none."""
+@dataclass(frozen=True)
+class Number:
+    """Shows the number in a field, and knows which: a column sorts by it."""
 
-    def show(row: Row) -> str:
-        value = row[key]
+    key: str
+    style: str
+
+    def __call__(self, row: Row) -> str:
+        value = row[self.key]
         if value is None or pd.isna(value):
             return "–"
-        return format(value, style if value else style.replace("+", "")).replace("-", "−")
-
-    return show
+        return format(value, self.style if value else self.style.replace("+", "")).replace("-", "−")
 
 
-def numeric(title: str, key: str, style: str = ",") -> Column:
-    """A column of plain numbers."""
-    return Column(title, number(key, style), key=key)
+def number(key: str, style: str = ",") -> Number:
+    """Shows a number in a format of Python's, with a true minus; a dash where there is none."""
+    return Number(key, style)
+
+
+def numeric(key: str, style: str = ",", title: str = "") -> Column:
+    """A column of plain numbers, headed by the field's label."""
+    return Column(title or head(key), number(key, style))
+
+
+def head(key: str) -> str:
+    """What stands over a column: the field's label, else its name."""
+    return LABELS[key].head if key in LABELS else key
 
 
 def text(key: str) -> Callable[[Row], str]:
@@ -101,8 +115,8 @@ def _error(value: int | None, target: int | None) -> float | None:
 
 def stated(budget: Budget) -> str:
     """What the budget states, in words: `33,930 parameters, 1,210,880 MACs`."""
-    words = {"parameters": budget.params, "MACs": budget.macs, "activations": budget.activations}
-    return ", ".join(f"{value:,} {word}" for word, value in words.items() if value)
+    values = {key: getattr(budget, key) for key in ("params", "macs", "activations")}
+    return ", ".join(f"{value:,} {LABELS[key].name}" for key, value in values.items() if value)
 
 
 def _widths(widths: tuple[int, ...]) -> str:
@@ -115,12 +129,11 @@ def _widths(widths: tuple[int, ...]) -> str:
 def ladder_table(panel: Panel) -> Table:
     """Table 2 for this panel's budget."""
     columns = [
-        *(Column("arm", text("arm"), left=True), numeric("C", "cardinality"), Column("d", text("width"))),
-        Column("C·d", text("group_width")),
+        *(Column("arm", text("arm"), left=True), numeric("cardinality"), Column(head("width"), text("width"))),
+        Column(head("group_width"), text("group_width")),
     ]
-    measures = [("block_params", "block", "block params"), ("params", "params", "params"), ("macs", "macs", "MACs")]
-    for key, error, title in [*measures, ("activations", "activations", "activations")]:
-        columns += [numeric(title, key), numeric("Δ", f"{error}_error", "+z.1%")]
+    for key in ("block_params", "params", "macs", "activations"):
+        columns += [numeric(key), numeric(f"{key.removesuffix('_params')}_error", "+z.1%", "Δ")]
     budget = panel.budget
     return Table(
         f"Every arm's cost, and its distance Δ from the budget {budget.name} ({stated(budget)}).",
@@ -157,16 +170,16 @@ def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
 def results_table(finding: Finding, metric: str, title: str) -> Table:
     """Every arm's error over its seeds, and what it says against the baseline. `title` names the error."""
     columns = [
-        *(Column("arm", text("arm"), left=True), numeric("C", "cardinality"), Column("d", text("width"))),
-        *(Column(title, _short(key), key=key) for title, key in (("params", "params"), ("MACs", "macs"))),
-        *(numeric("n", "n"), Column(f"{title}, %", lambda row: _mean_sd(row, metric), key=metric)),
+        *(Column("arm", text("arm"), left=True), numeric("cardinality"), Column(head("width"), text("width"))),
+        *(Column(head(key), _short(key), key=key) for key in ("params", "macs")),
+        *(numeric("n"), Column(f"{title}, {LABELS[metric].unit}", lambda row: _mean_sd(row, metric), key=metric)),
         Column("95% interval", lambda row: _interval(row, "low", "high", "z.2f"), key="low"),
         *(Column("difference", _difference, key="difference"), Column("p", _p, key="p_adjusted")),
         Column("verdict", _verdict, left=True),
     ]
     frame = results_frame(finding, metric)
     if frame["published"].notna().any():
-        columns.append(numeric("published, %", "published", ".2f"))
+        columns.append(numeric("published", ".2f"))
     return Table("", frame, columns, _results_note(finding))
 
 
@@ -221,7 +234,7 @@ def _results_note(finding: Finding) -> str:
 def missing_table(study: Study) -> Table:
     """What did not finish, and why."""
     keys = ["panel", "arm", "seed", "state", "message"]
-    columns = [numeric(key, key) if key == "seed" else Column(key, text(key), left=True) for key in keys]
+    columns = [numeric(key) if key == "seed" else Column(key, text(key), left=True) for key in keys]
     return Table("Runs that are not in this report.", pd.DataFrame(study.missing, columns=keys), columns)
 
 

@@ -10,10 +10,10 @@ from ablation.budget import Budget
 from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
 from analysis.findings import Finding
+from analysis.labels import LABELS
 from analysis.statistics import Comparison, Contrast, PopulationContrast, Trend
 
 DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1K"}
-METRICS = {"top1_error": "top-1 error", "top5_error": "top-5 error", "train_error": "training error"}
 EXPLORATORY = ", exploratory: "
 
 
@@ -31,7 +31,7 @@ def scope(sweep: Sweep, finding: Finding) -> str:
     epochs = join(sorted({str(arm.recipe.epochs) for arm in panel.arms}))
     images = f" over {finding.images:,} images" if finding.images else ""
     return (
-        f"{dataset_label(panel)}, {panel.dataset.evaluate} {METRICS[sweep.evidence.metric]}{images}, "
+        f"{dataset_label(panel)}, {panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}{images}, "
         f"budget {budget.name}{_stated(budget)}, "
         f"{epochs} {'epoch' if epochs == '1' else 'epochs'}, {_seeds(sweep, finding)}"
     )

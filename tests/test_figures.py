@@ -9,16 +9,19 @@ from studies import panel_fields, sweep_fields, write_study
 
 from analysis.collect import collect
 from analysis.figures import (
+    FIGURES,
+    applicable,
     axes,
+    contrasts,
     design_space,
     draw,
     error_vs_cardinality,
-    error_vs_time,
+    error_vs_cost,
     learning_curves,
     style,
-    time_unit,
     to_svg,
 )
+from analysis.figures.errors import COSTS, front
 from analysis.findings import findings
 from analysis.statistics import estimate
 from analysis.tables import ladder_frame
@@ -87,20 +90,15 @@ def test_learning_curves_end_at_the_runs_errors(ax, study):
 
 def test_time_is_that_of_the_runs(ax, study):
     _, found, (finding,) = study
-    error_vs_time(ax, finding, found, "top1_error", "error")
+    error_vs_cost(ax, finding, found, "top1_error", "error", "seconds")
     x = [container.lines[0].get_xdata()[0] for container in ax.containers]
     assert x == pytest.approx(list(found.runs.groupby("arm", sort=False)["seconds"].mean()))
     assert ax.get_xlabel() == "wall time of a run (seconds)"
 
 
-@pytest.mark.parametrize(("seconds", "unit"), [(10, "seconds"), (600, "minutes"), (90_000, "hours")])
-def test_time_has_a_unit_that_suits_it(seconds, unit):
-    assert time_unit(seconds)[1] == unit
-
-
 def test_arms_differ_in_marker_and_colour(ax, study):
     _, found, (finding,) = study
-    error_vs_time(ax, finding, found, "top1_error", "error")
+    error_vs_cost(ax, finding, found, "top1_error", "error", "seconds")
     looks = [(c.lines[0].get_marker(), c.lines[0].get_color()) for c in ax.containers]
     assert len({marker for marker, _ in looks}) == len({colour for _, colour in looks}) == 5
 
@@ -112,7 +110,7 @@ def test_figures_have_the_same_bytes_twice_and_no_date(study):
 
     first = svgs()
     assert first == svgs()
-    assert set(first) == {"error_vs_cardinality", "error_vs_time", "learning_curves", "ladder_residuals"}
+    assert list(first) == list(FIGURES)
     assert not [name for name, svg in first.items() if "<dc:date>" in svg or "<text" in svg]
 
 
@@ -206,3 +204,52 @@ def test_residuals_are_drawn_in_percent(ax, study):
     ladder = ladder_frame(study[0].panels[0])
     ladder_residuals(ax, ladder, {})
     assert list(ax.lines[0].get_xdata()) == pytest.approx(list(100 * ladder["params_error"]))
+
+
+def test_contrasts_are_drawn_with_their_intervals_and_the_margin(ax, tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(evidence={"margin": 0.4}))
+    (finding,) = findings(sweep, collect(sweep, runs))
+    contrasts(ax, finding)
+    drawn = [tuple(bar[:, 0]) for kind in ax.containers for bar in kind.lines[2][0].get_segments()]
+    assert np.allclose(sorted(drawn), sorted((c.low, c.high) for c in finding.comparison.contrasts))
+    (band,) = ax.patches
+    assert (band.get_x(), band.get_width()) == (-0.4, 0.8)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["2x5d", "3x4-7-15d", "4x3d", "6x2-4-9d"]
+
+
+def test_contrasts_of_one_seed_are_points(ax, tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(seeds=1))
+    contrasts(ax, findings(sweep, collect(sweep, runs))[0])
+    (bars,) = ax.containers
+    assert bars.get_label() == "no verdict" and len(bars.lines[0].get_xdata()) == 4
+
+
+def test_the_front_is_what_no_other_beats_in_both():
+    points = [(3, 1.0), (1, 5.0), (2, 2.0), (2, 3.0), (4, 1.0), (1, 6.0)]
+    assert front(points) == [(1, 5.0), (2, 2.0), (3, 1.0)]
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_costs_are_drawn_with_the_front_of_the_means(ax, study, cost):
+    _, found, (finding,) = study
+    error_vs_cost(ax, finding, found, "top1_error", "error", cost)
+    assert len(ax.containers) == 5 and "front of the means" in ax.get_legend_handles_labels()[1]
+    ringed = next(line for line in ax.lines if line.get_label() == "front of the means")
+    assert min(ringed.get_ydata()) == pytest.approx(min(e.mean for e in finding.comparison.estimates.values()))
+
+
+@pytest.mark.parametrize(("columns", "width", "rows"), [(None, 6.9, 1), (1, 3.35, 2), (2, 6.9, 1)])
+def test_figures_are_as_wide_as_a_column_or_two(columns, width, rows):
+    figure, own = axes(2, columns=columns)
+    assert figure.get_figwidth() == width and len({ax.get_subplotspec().rowspan.start for ax in own}) == rows
+
+
+def test_a_family_has_no_cardinality_and_no_activations_to_draw(study):
+    from types import SimpleNamespace
+
+    _, _, (finding,) = study
+    cost, design = SimpleNamespace(params=1, macs=1, activations=None), SimpleNamespace(cardinality=None)
+    arms = [SimpleNamespace(name=name, cost=cost, design=design) for name in "ab"]
+    bare = SimpleNamespace(panel=SimpleNamespace(arms=arms))
+    assert applicable([finding]) == list(FIGURES)
+    assert set(FIGURES) - set(applicable([bare])) == {"error_vs_cardinality", "error_vs_activations"}

@@ -70,7 +70,10 @@ ABLATION = {
     "clean": May(SPINE),
     "doctor": May(SPINE, heavy="inside"),
 }
-DRAWN = "analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings analysis.verdict"
+DRAWN = (
+    "analysis.labels analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings "
+    "analysis.verdict"
+)
 FORMS = "analysis.markdown analysis.html analysis.pdf analysis.latex analysis.references"
 SHOWN = "analysis.tables analysis.figures analysis.document"
 ANALYSIS = {
@@ -87,7 +90,8 @@ ANALYSIS = {
     "findings": May(f"{SPINE} analysis.collect analysis.statistics analysis.looks"),
     "details": May(f"{SPINE} {DRAWN} analysis.confounds analysis.tables"),
     "confounds": May(f"{SPINE} analysis.collect analysis.findings"),
-    "verdict": May(f"{SPINE} analysis.collect analysis.statistics analysis.findings"),
+    "labels": May(),
+    "verdict": May(f"{SPINE} analysis.labels analysis.collect analysis.statistics analysis.findings"),
     "tables": May(f"{SPINE} {DRAWN}"),
     "figures": May(f"{SPINE} {DRAWN} analysis.tables"),
     "document": May(f"{SPINE} {DRAWN} analysis.tables"),

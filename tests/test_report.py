@@ -11,6 +11,7 @@ import pytest
 from studies import TRUTH, fail_run, sweep_fields, write_run, write_study, write_sweep
 
 from ablation.errors import UserError
+from analysis.figures import FIGURES
 from analysis.markdown import escape, pipe_table
 from analysis.report import main
 
@@ -40,12 +41,12 @@ def files(folder):
 
 
 def test_it_leaves_what_it_promises(made):
-    assert sorted(files(made)) == [
-        *(f"figures/{name}.svg" for name in ("error_vs_cardinality", "error_vs_time", "ladder_residuals")),
-        *("figures/learning_curves.svg", "references.bib", "report.html", "report.md", "report.pdf"),
-        *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results")),
-        *("tables/results.tex", "tables/runs.csv"),
-    ]
+    assert set(files(made)) == {
+        *(f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "png")),
+        *("references.bib", "report.html", "report.md", "report.pdf"),
+        *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs")),
+        "tables/results.tex",
+    }
     assert sorted(path.name for path in made.parent.iterdir()) == ["study"]
 
 
@@ -107,6 +108,32 @@ def test_the_terminal_gets_verdict_results_and_paths(finished, made, capsys):
     assert lines[0].startswith("Fashion-MNIST, ") and len(lines) == 12
     assert lines[2].split()[:3] == ["arm", "n", "error,"]
     assert lines[-3:] == [str(made / f"report.{form}") for form in ("md", "pdf", "html")]
+
+
+def test_one_figure_is_drawn_alone_as_wide_as_a_paper_wants_it(finished, tmp_path, capsys):
+    def drawn(**options):
+        main(finished / "study.yaml", runs=finished / "runs", out=tmp_path, figure="contrasts", **options)
+        return capsys.readouterr().out.split()
+
+    folder = tmp_path / "study" / "figures"
+    assert drawn() == [str(folder / "contrasts.svg"), str(folder / "contrasts.png")]
+    wide = json.loads("".join(drawn(columns=2, json=True)))["figure"]["svg"]
+    assert 'width="496.8pt"' in Path(wide).read_text() and 'width="241.2pt"' in (folder / "contrasts.svg").read_text()
+    assert sorted(path.name for path in folder.parent.rglob("*.png")) == ["contrasts.png", "contrasts_2col.png"]
+
+
+def test_a_figure_that_is_not_there_is_an_error_with_the_names(finished, tmp_path):
+    with pytest.raises(UserError, match="no figure 'error_vs_flops'") as error:
+        main(finished / "study.yaml", runs=finished / "runs", out=tmp_path, figure="error_vs_flops")
+    assert "error_vs_macs, " in error.value.remedy and not any(tmp_path.iterdir())
+    with pytest.raises(UserError, match="--columns is the width of one figure"):
+        main(finished / "study.yaml", columns=2)
+
+
+def test_figures_come_as_pixels_too_200_to_an_inch(made):
+    from matplotlib.image import imread
+
+    assert imread(made / "figures" / "contrasts.png").shape[1] == 670  # 3.35 inches
 
 
 def test_one_seed_is_reported_without_a_verdict(tmp_path, capsys):
