@@ -64,11 +64,12 @@ def read_records(path: Path) -> list[Record]:
 
     Raises UserError, with file:line, where any other line is damaged.
     """
-    return list(_parse(path)) if path.exists() else []
+    return list(parse_records(path.read_bytes(), path)) if path.exists() else []
 
 
-def _parse(path: Path) -> Iterator[Record]:
-    *lines, tail = path.read_bytes().split(b"\n")
+def parse_records(log: bytes, path: Path) -> Iterator[Record]:
+    """The records of a log whose bytes are at hand, one a line; `path` is what errors name. Raises UserError."""
+    *lines, tail = log.split(b"\n")
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)

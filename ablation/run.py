@@ -9,8 +9,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,34 @@ class Run:
             "engine": ENGINE,
         }
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The folder's name: design, seed, and ten digits of the identity's digest."""
-        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
-        return f"{self.design.name}-s{self.seed}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+        before, after = self._around_seed
+        seed = self.seed if type(self.seed) is int else json.dumps(self.seed)
+        digest = hashlib.sha256(f"{before}{seed}{after}".encode()).hexdigest()[:10]
+        return f"{self._design_name}-s{self.seed}-{digest}"
+
+    @cached_property
+    def _around_seed(self) -> tuple[str, str]:
+        """The identity as canonical JSON, less the seed: what comes before and after it."""
+        canonical = json.dumps({**self.identity, "seed": "\0"}, sort_keys=True, separators=(",", ":"))
+        before, after = canonical.split('"\\u0000"')
+        return before, after
+
+    @cached_property
+    def _design_name(self) -> str:
+        return self.design.name
+
+    def at(self, seed: int) -> Run:
+        """The same arm with another seed."""
+        other = replace(self, seed=seed)
+        shared = {"_around_seed": self._around_seed, "_design_name": self._design_name}
+        other.__dict__.update(shared)  # thousands of seeds of an arm: its part of the identity is spelled once
+        return other
+
+
+RUN_JSON, LOG, RESULT = "run.json", "log.jsonl", "result.json"
 
 
 @dataclass(frozen=True)
@@ -68,25 +91,25 @@ class RunPaths:
     sweep: str
     id: str
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The run's folder: everything else lies in it."""
-        return self.runs / self.sweep / self.id
+        return self.runs.joinpath(self.sweep, self.id)
 
     @property
     def run_json(self) -> Path:
         """What the run is, where it came from, what it runs on."""
-        return self.folder / "run.json"
+        return self.folder / RUN_JSON
 
     @property
     def log(self) -> Path:
         """The records."""
-        return self.folder / "log.jsonl"
+        return self.folder / LOG
 
     @property
     def result(self) -> Path:
         """Present = finished."""
-        return self.folder / "result.json"
+        return self.folder / RESULT
 
     @property
     def weights(self) -> Path:
@@ -105,7 +128,7 @@ class RunPaths:
 
     def bits(self, evaluation: str) -> Path:
         """Which examples the final network got right, packed, in the data set's order."""
-        return self.folder / f"correct.{evaluation}.bits"
+        return self.runs.joinpath(self.sweep, self.id, f"correct.{evaluation}.bits")
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,12 @@ class Sweep:
 
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that a half-finished study is balanced. Two panels may share a run's id."""
-        return [
-            Run(self.name, panel.name, arm.name, arm.design, arm.recipe, panel.dataset, seed, self.precision)
-            for seed in self.seeds
+        arms = [
+            Run(self.name, panel.name, arm.name, arm.design, arm.recipe, panel.dataset, 0, self.precision)
             for panel in self.panels
             for arm in panel.arms
         ]
+        return [arm.at(seed) for seed in self.seeds for arm in arms]
 
     def count_families(self) -> None:
         """Build every family's network on the meta device and count it; needs torch.

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ablation.errors import UserError
-from ablation.records import last_epochs, read_records
-from ablation.registration import Registration, registrations
-from ablation.run import Run, RunPaths, RunState, load_run, read_json, read_state
+from ablation.registration import Registration, content_of, registrations, related
+from ablation.run import Run, RunPaths, RunState, read_state
 from ablation.sweep import Sweep
 from analysis.bits import Right, read_right, stack
+from analysis.cache import Cached
+from analysis.finished import read_finished
 
 RUN_COLUMNS = [
     *("panel", "arm", "design", "cardinality", "width", "seed", "params", "macs", "activations"),
@@ -50,7 +53,7 @@ class Study:
     planned: int
     """Panels x arms x seeds."""
     registrations: list[Registration] = field(default_factory=list)
-    """What was registered of the sweep, the first one first; none where it was not launched."""
+    """What was registered of these runs, the first one first; none where they were not launched."""
     bits: dict[str, Path] = field(default_factory=dict)
     """Where the correctness bits of each finished run should be, by run id."""
 
@@ -83,83 +86,88 @@ class Study:
 
 @dataclass(frozen=True)
 class _Finished:
-    """A finished run and its files."""
+    """A finished run, and what its files say."""
 
     run: Run
+    row: dict[str, Any]
+    """After `analysis.cache.RUNS`."""
     about: dict[str, Any]
-    result: dict[str, Any]
-    epochs: list[dict[str, Any]]
-
-    @property
-    def evaluation(self) -> dict[str, Any]:
-        return self.result["evaluations"][self.run.dataset.evaluate]
+    """What run.json says; runs that say the same share it."""
 
     @property
     def execution(self) -> dict[str, Any]:
-        return self.about.get("execution") or {}
+        return self.about["execution"] or {}
 
     @property
     def data(self) -> dict[str, Any]:
-        return self.about.get("data") or {}
+        return self.about["data"] or {}
 
 
-def collect(sweep: Sweep, runs_dir: Path) -> Study:
+def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
     """Read every run of `sweep` below `runs_dir`.
 
-    Raises UserError where a file is damaged (with its place), where a panel's runs saw other data, other test images
-    or another precision than each other (they are never averaged as one), or where `runs_dir` is no folder.
+    Finished runs are kept in `runs_dir/<sweep>/.collected` (`analysis.cache`) and read again only where their files
+    have changed; with `cache=False` that is neither read nor written, and the result is the same. Raises UserError
+    where a file is damaged (with its place), where a panel's runs saw other data, other test images or another
+    precision than each other (they are never averaged as one), or where `runs_dir` is no folder.
     """
     if runs_dir.exists() and not runs_dir.is_dir():
         raise UserError("not a folder", where=str(runs_dir), remedy="Give the folder of runs: --runs runs/.")
-    files = {run.id: sweep.paths(runs_dir, run) for run in sweep.runs()}
-    states = {name: _state(paths) for name, paths in files.items()}
-    finished, missing = [], []
-    for run in sweep.runs():
-        state = states[run.id]
-        found = _read(run, files[run.id]) if state.state == "done" else None
-        trouble = _trouble(found) if found else state.message or ("not started" if state.state == "missing" else "")
-        if found and not trouble:
-            finished.append(found)
-        else:
-            missing.append(_missing(run, "failed" if found else state.state, trouble))
+    runs = sweep.runs()
+    first = {run.id: run for run in reversed(runs)}  # a run that two panels share is read once
+    files = {name: sweep.paths(runs_dir, run) for name, run in first.items()}
+    known = read_finished(first, files, runs_dir / sweep.name, cache=cache)
+    finished, missing = _sorted_out(runs, files, known.rows)
     return Study(
-        runs=pd.DataFrame([_run_row(found) for found in finished], columns=RUN_COLUMNS),
-        epochs=pd.DataFrame([row for found in finished for row in _epoch_rows(found)], columns=EPOCH_COLUMNS),
+        runs=_run_frame(finished),
+        epochs=_epoch_frame(finished, known),
         missing=missing,
         provenance=_provenance(finished),
         notes=_check_panels(sweep, finished),
-        planned=len(sweep.runs()),
-        registrations=registrations(runs_dir, sweep.name),
-        bits={f.run.id: files[f.run.id].bits(f.run.dataset.evaluate) for f in finished},
+        planned=len(runs),
+        registrations=related(registrations(runs_dir, sweep.name), content_of(sweep)),
+        bits={found.run.id: files[found.run.id].bits(found.run.dataset.evaluate) for found in finished},
     )
 
 
+def _sorted_out(
+    runs: list[Run], files: dict[str, RunPaths], rows: list[dict[str, Any]]
+) -> tuple[list[_Finished], list[dict[str, Any]]]:
+    """The runs with usable numbers, and what is missing."""
+    known, about = {row["id"]: row for row in rows}, {row["about"]: row["about"] for row in rows}
+    parsed = {text: json.loads(text) for text in about}
+    states = {name: _state(paths) for name, paths in files.items() if name not in known}
+    finished, missing = [], []
+    for run in runs:
+        row = known.get(run.id)
+        trouble = _trouble(row) if row else ""
+        if row and not trouble:
+            finished.append(_Finished(run, row, parsed[row["about"]]))
+        elif row:
+            missing.append(_missing(run, "failed", trouble))
+        else:
+            state = states[run.id]
+            message = state.message or ("not started" if state.state == "missing" else "")
+            missing.append(_missing(run, "running" if state.state == "done" else state.state, message))
+    return finished, missing
+
+
 def _state(paths: RunPaths) -> RunState:
+    """Of a run that had no result a moment ago."""
     try:
         return read_state(paths)
     except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(
-            f"damaged result: {type(error).__name__} {error}",
-            where=str(paths.result if paths.result.exists() else paths.log),
+            f"damaged record: {type(error).__name__} {error}",
+            where=str(paths.log),
             remedy="Remove the run's folder and launch the sweep again.",
         ) from None
 
 
-def _read(run: Run, paths: RunPaths) -> _Finished:
-    load_run(paths)  # refuses a folder that is not the run it is named after
-    found = _Finished(run, read_json(paths.run_json), read_json(paths.result), last_epochs(read_records(paths.log)))
-    lacking = {"top1_error", "top5_error", "images"} - found.result["evaluations"].get(run.dataset.evaluate, {}).keys()
-    if lacking:
-        what = f"no {', '.join(sorted(lacking))} of the {run.dataset.evaluate} evaluation"
-        raise UserError(f"damaged result: {what}", where=str(paths.result))
-    return found
-
-
-def _trouble(found: _Finished) -> str:
+def _trouble(row: dict[str, Any]) -> str:
     """Why a finished run's numbers can't be used; empty where they can."""
-    measured = {**{key: found.result.get(key) for key in ("train_error", "train_loss")}, **found.evaluation}
     for name in ("top1_error", "top5_error", "loss", "train_loss", "train_error"):
-        value = measured.get(name)
+        value = row[name]
         if value is not None and not math.isfinite(value):
             return f"diverged: {name} is {value}"
     return ""
@@ -169,55 +177,71 @@ def _missing(run: Run, state: str, message: str) -> dict[str, Any]:
     return {"panel": run.panel, "arm": run.arm, "seed": run.seed, "state": state, "message": message}
 
 
-def _run_row(found: _Finished) -> dict[str, Any]:
-    run, evaluation, result = found.run, found.evaluation, found.result
-    return {
-        **{"panel": run.panel, "arm": run.arm, "design": run.design.name, "seed": run.seed, "run_id": run.id},
-        **{"cardinality": run.design.cardinality, "width": run.design.width},
-        **{key: found.about["cost"][key] for key in ("params", "macs", "activations")},
-        **{key: evaluation.get(key) for key in ("top1_error", "top5_error", "loss", "images")},
-        **{key: result.get(key) for key in ("train_error", "epochs", "seconds", "images_per_second")},
-        **{key: found.execution.get(key) for key in ("device", "device_name")},
+def _run_frame(finished: list[_Finished]) -> pd.DataFrame:
+    designs = {(found.run.panel, found.run.arm): found.run.design for found in finished}
+    arms = {
+        (panel, arm): {"panel": panel, "arm": arm, "design": d.name, "cardinality": d.cardinality, "width": d.width}
+        for (panel, arm), d in designs.items()
     }
+    rows = [arms[found.run.panel, found.run.arm] | _run_row(found) for found in finished]
+    return pd.DataFrame(rows, columns=RUN_COLUMNS)
 
 
-def _epoch_rows(found: _Finished) -> Iterable[dict[str, Any]]:
-    about = {"panel": found.run.panel, "arm": found.run.arm, "seed": found.run.seed}
-    for record in found.epochs:
-        yield {**about, **{key: record.get(key) for key in EPOCH_COLUMNS[3:]}}
+def _run_row(found: _Finished) -> dict[str, Any]:
+    devices = {key: found.execution.get(key) for key in ("device", "device_name")}
+    return {**found.row, **devices, "seed": found.run.seed, "run_id": found.run.id}
+
+
+def _epoch_frame(finished: list[_Finished], known: Cached) -> pd.DataFrame:
+    """The epochs of the finished runs, in their order."""
+    counts = np.array([row["epoch_rows"] for row in known.rows], dtype=np.int64)
+    starts = dict(zip((row["id"] for row in known.rows), np.cumsum(counts) - counts, strict=True))
+    own = np.array([found.row["epoch_rows"] for found in finished], dtype=np.int64)
+    shift = np.array([starts[found.run.id] for found in finished], dtype=np.int64) - (np.cumsum(own) - own)
+    rows = np.repeat(shift, own) + np.arange(own.sum())
+    whole = len(rows) == len(known.epochs) and not shift.any()
+    table = known.epochs if whole else known.epochs.take(pa.array(rows))
+    runs = pa.array(np.repeat(np.arange(len(finished)), own))
+    for name in ("seed", "arm", "panel"):
+        values = pa.array([getattr(found.run, name) for found in finished])
+        table = table.add_column(0, name, values.take(runs) if finished else values)
+    return table.select(EPOCH_COLUMNS).to_pandas()
 
 
 def _provenance(finished: list[_Finished]) -> dict[str, Any]:
-    origins = [found.about.get("provenance") or {} for found in finished]
+    origins = list({id(found.about): found.about for found in finished}.values())
+    executions = [about["execution"] or {} for about in origins]
     versions = [
-        {**(f.about.get("provenance") or {}).get("versions", {}), **(f.execution.get("versions") or {})}
-        for f in finished
+        {**(about["versions"] or {}), **(execution.get("versions") or {})}
+        for about, execution in zip(origins, executions, strict=True)
     ]
-    times = sorted(found.result["finished"] for found in finished if found.result.get("finished"))
+    times = sorted(found.row["finished"] for found in finished if found.row["finished"])
     kept = ("threads", "layout", "kernels", "deterministic")
     return {
-        "commits": _distinct(origin.get("commit") for origin in origins),
-        "dirty": any(origin.get("dirty") for origin in origins),
+        "commits": _distinct(about["commit"] for about in origins),
+        "dirty": any(about["dirty"] for about in origins),
         "versions": {
             name: _distinct(v.get(name) for v in versions) for name in sorted({n for v in versions for n in v})
         },
-        "devices": _distinct(found.execution.get("device_name") for found in finished),
-        "data": _distinct_dicts(found.data for found in finished),
+        "devices": _distinct(execution.get("device_name") for execution in executions),
+        "data": _distinct_dicts(about["data"] or {} for about in origins),
         "executions": _distinct_dicts(
-            {key: value for key, value in found.execution.items() if key in kept and isinstance(value, str | int)}
-            for found in finished
+            {key: value for key, value in execution.items() if key in kept and isinstance(value, str | int)}
+            for execution in executions
         ),
         "recipes": _recipes(finished),
-        "engines": _distinct(found.about.get("engine") for found in finished),
+        "engines": _distinct(about["engine"] for about in origins),
         "finished": [times[0], times[-1]] if times else [],
     }
 
 
 def _recipes(finished: list[_Finished]) -> list[dict[str, Any]]:
     """Each recipe, with the arms of each panel that have it."""
+    about = {id(found.about): found.about for found in finished}
+    texts = {key: json.dumps(said["recipe"]) for key, said in about.items()}
     having: dict[str, dict[str, dict[str, None]]] = {}
     for found in finished:
-        panels = having.setdefault(json.dumps(found.about["recipe"]), {})
+        panels = having.setdefault(texts[id(found.about)], {})
         panels.setdefault(found.run.panel, {})[found.run.arm] = None
     return [
         {"recipe": json.loads(recipe), "arms": {panel: list(arms) for panel, arms in panels.items()}}
@@ -239,9 +263,9 @@ def _check_panels(sweep: Sweep, finished: list[_Finished]) -> list[str]:
     for panel in sweep.panels:
         runs = [found for found in finished if found.run.panel == panel.name]
         _refuse(panel.name, "data digests", {f.run.id: f.data.get("digest") for f in runs})
-        _refuse(panel.name, "numbers of evaluated images", {f.run.id: f.evaluation["images"] for f in runs})
+        _refuse(panel.name, "numbers of evaluated images", {f.run.id: f.row["images"] for f in runs})
         _refuse(panel.name, "precisions", {f.run.id: f.execution.get("dtype") for f in runs})
-        _refuse(panel.name, "engine versions", {f.run.id: f.about.get("engine") for f in runs})
+        _refuse(panel.name, "engine versions", {f.run.id: f.about["engine"] for f in runs})
         for what, key in (("devices", "device_name"), ("thread counts", "threads"), ("layouts", "layout")):
             found = _distinct(str(f.execution.get(key)) for f in runs)
             if len(found) > 1:

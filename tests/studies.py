@@ -85,7 +85,7 @@ def write_run(sweep: Sweep, run: Run, runs: Path, error: float, **changes: Any) 
         **{"seconds": seconds_of(run), "images_per_second": epochs * 60_000 / seconds_of(run)},
         "finished": f"2026-01-0{run.seed + 1}T10:00:00.000+00:00",
     }
-    paths.result.write_text(json.dumps(result | changes.get("result", {})))
+    paths.result.write_text(json.dumps(result | changes.get("result", {}), indent=2))
     return paths
 
 
@@ -130,7 +130,7 @@ def start_run(sweep: Sweep, run: Run, runs: Path, **changes: Any) -> RunPaths:
         "execution": execution | changes.get("execution", {}),
         "data": data | changes.get("data", {}),
     }
-    paths.run_json.write_text(json.dumps(about))
+    paths.run_json.write_text(json.dumps(about, indent=2))
     return paths
 
 

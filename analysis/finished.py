@@ -1,0 +1,102 @@
+"""The finished runs of a sweep: from the cache where their files have not changed, else from their files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ablation.errors import UserError
+from ablation.run import Run, RunPaths, load_run, read_json
+from analysis.cache import EMPTY, MEASURES, Cached, load, save, settled, stamp_of
+from analysis.logs import is_count, measure, read_epochs
+
+AGAIN = "Remove the run's folder and launch the sweep again."
+
+
+def read_finished(runs: Mapping[str, Run], files: Mapping[str, RunPaths], folder: Path, *, cache: bool) -> Cached:
+    """Every run that has a result, by id; `folder` is the sweep's.
+
+    Raises UserError, with its place, where a file is damaged or a folder is not the run it is named after.
+    """
+    stamps = {name: stamp for name in files if (stamp := stamp_of(f"{folder}/{name}"))}
+    known = load(folder) if cache else EMPTY
+    known = known.only([row["id"] not in files or stamps.get(row["id"]) == row["stamp"] for row in known.rows])
+    old = {row["id"] for row in known.rows}
+    fresh = _read({name: runs[name] for name in stamps if name not in old}, files, stamps)
+    found = known.and_also(fresh)
+    if cache and any(settled(row["stamp"]) for row in fresh.rows):
+        save(folder, found.only([settled(row["stamp"]) for row in found.rows]))
+    return found
+
+
+def _read(runs: Mapping[str, Run], files: Mapping[str, RunPaths], stamps: Mapping[str, str]) -> Cached:
+    verified: set[tuple[str, str, str]] = set()
+    texts: dict[str, str] = {}  # thousands of runs say the same about themselves
+    rows = []
+    for name, run in runs.items():
+        paths = files[name]
+        fields = _verified(run, paths, verified)
+        about = _about(fields)
+        known = {"id": name, "stamp": stamps[name], "about": texts.setdefault(about, about)}
+        rows.append(known | _cost(fields, str(paths.run_json)) | _result(read_json(paths.result), run, paths))
+    epochs = pa.concat_tables([EMPTY.epochs, *read_epochs(files[name].log for name in runs)])
+    counts = np.bincount(epochs["run"].to_numpy(), minlength=len(rows)).tolist()
+    return Cached([row | {"epoch_rows": count} for row, count in zip(rows, counts, strict=True)], epochs)
+
+
+def _verified(run: Run, paths: RunPaths, known: set[tuple[str, str, str]]) -> dict[str, Any]:
+    """run.json, of the run that its folder is named after; what seeds of an arm share is checked once for each text."""
+    if not paths.run_json.exists():
+        raise UserError("missing file", where=str(paths.run_json), remedy=AGAIN)
+    fields = read_json(paths.run_json)
+    shared = json.dumps([fields.get(key) for key in ("design", "recipe", "dataset", "precision")])
+    key, seed = (run.panel, run.arm, shared), fields.get("seed")
+    if key not in known or type(seed) is not int or seed != run.seed:
+        load_run(paths)
+        known.add(key)
+    return fields
+
+
+def _about(fields: dict[str, Any]) -> str:
+    origin = fields.get("provenance") or {}
+    said = {key: fields.get(key) for key in ("engine", "recipe", "data", "execution")}
+    return json.dumps({**said, **{key: origin.get(key) for key in ("commit", "dirty", "versions")}})
+
+
+def _cost(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    cost = fields.get("cost")
+    if not isinstance(cost, dict):
+        raise UserError("damaged run description: no cost", where=where, remedy=AGAIN)
+    return {name: _count(cost, name, where) for name in ("params", "macs", "activations")}
+
+
+def _result(result: dict[str, Any], run: Run, paths: RunPaths) -> dict[str, Any]:
+    where, name = str(paths.result), run.dataset.evaluate
+    found = result.get("evaluations")
+    evaluation = found.get(name) if isinstance(found, dict) else None
+    evaluation = evaluation if isinstance(evaluation, dict) else {}
+    lacking = [key for key in ("top1_error", "top5_error", "images") if evaluation.get(key) is None]
+    lacking += [key for key in ("epochs", "seconds") if result.get(key) is None]
+    if lacking:
+        what = f"{', '.join(lacking)} of the {name} evaluation"
+        raise UserError(f"damaged result: it lacks {what}", where=where, remedy=AGAIN)
+    own = {key: result.get(key) for key in ("train_error", "train_loss", "epochs", "seconds", "images_per_second")}
+    every = own | {key: evaluation.get(key) for key in ("top1_error", "top5_error", "loss", "images")}
+    return {
+        "finished": result.get("finished"),
+        **{key: measure(every, key, where) for key in MEASURES},
+        **{key: _count(every, key, where) for key in ("images", "epochs")},
+    }
+
+
+def _count(fields: dict[str, Any], name: str, where: str) -> int | None:
+    """A whole number; None where it is absent or null."""
+    value = fields.get(name)
+    if value is not None and not is_count(value):
+        raise UserError(f"damaged file: {name} is {value!r}", where=where, remedy=AGAIN)
+    return value
