@@ -145,7 +145,7 @@ def test_a_panel_s_own_images_are_solved_for(plan, tmp_path):
         (("--axis", "ratio=2", "--tight", "1%"), "a family has one free knob"),
         (("--axis", "ratio=2", "--scale", "2"), "--scale does not go with --family"),
         (("--axis", "ratio=2", "--seeds", "3"), "--seeds does not go with --family"),
-        (("--axis", "ratio=2", "--match", "time"), "can't be matched by 'time'"),
+        (("--axis", "ratio=2", "--match", "block"), "can't be matched by 'block'"),
     ],
 )
 def test_what_is_refused_leaves_the_file_untouched(plan, mine, options, said):

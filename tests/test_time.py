@@ -14,7 +14,10 @@ from ablation.budget import parse_budget
 from ablation.cost import cost
 from ablation.design import design_from_name
 from ablation.errors import UserError
+from ablation.family import cost_of, load_family
+from ablation.family.search import solve_family
 from ablation.plan.__main__ import SEVERAL, main
+from ablation.plan.families import family_budget
 from ablation.solver import Rule, Timed, prove, solve, solve_ladder, spread
 from ablation.stopwatch import Stopwatch
 from ablation.timings import Recorded, read_timings
@@ -257,3 +260,32 @@ def test_what_makes_no_sense_is_one_plain_error(plan, options, says):
     code, out, err = plan(*options)
     assert (code, out) == (2, "")
     assert says in err and "Traceback" not in err
+
+
+MLP = "docs/examples/mlp.py:mlp"
+
+
+def test_a_family_is_matched_in_time_as_in_cost():
+    family = load_family(MLP)
+    clock = Law(lambda design: cost_of(design).macs)
+    goal, size = family_budget(family, "width=64,ratio=2", {})
+    row = solve_family(family, goal, {"ratio": 4}, "time", 0.2, size, clock=clock)
+    by_macs = solve_family(family, goal, {"ratio": 4}, "macs", 0.2, size)
+    assert row.design == by_macs.design
+    assert row.error("time") == pytest.approx(by_macs.error("macs"))
+    assert by_macs.time is None and by_macs.error("time") is None
+
+
+def test_plan_times_a_family_here(plan):
+    code, out, err = plan(
+        "--family", MLP, "--axis", "ratio=2", "--budget", "width=64,ratio=2", "--times", "here", "--json"
+    )
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["designs"][0]["time"] == {"ratio": 1.0, "low": 1.0, "high": 1.0, "how": "the reference", "error": 0.0}
+    assert answer["time"]["seconds"] > 0
+
+
+def test_a_family_in_numbers_has_no_time(plan):
+    code, _, err = plan("--family", MLP, "--axis", "ratio=2", "--budget", "params=90k", "--match", "time")
+    assert code == 2 and "the budget's own design" in err

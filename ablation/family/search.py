@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from ablation.budget import Budget
@@ -12,6 +12,8 @@ from ablation.family.count import checked, price
 from ablation.family.declare import Family, Knobs, spelled
 from ablation.family.design import FamilyDesign, family_design
 from ablation.family.load import source_of
+from ablation.solver.clock import TIME, Clock, Timed, time_error, time_of
+from ablation.solver.nearest import nearest
 from ablation.solver.rule import MATCHES, TOLERANCE, Rule, amount, error_of
 
 MEASURES = ("params", "macs", "activations")
@@ -35,18 +37,28 @@ class FamilySolution:
     """Whether the matched measures are inside the tolerance; else this is the nearest there is."""
     neighbours: tuple[tuple[int, dict[str, float | None]], ...]
     """The next smaller and the next larger value of the solved knob, with its errors by measure."""
+    time: Timed | None = None
+    """Of a training step, over the budget's own design's; None where no clock was given or it can't tell."""
 
     def error(self, measure: str, batch: int = BATCH) -> float | None:
-        """How far one of `RESIDUALS` is from the budget, relative; None where the budget doesn't say."""
+        """How far one of `RESIDUALS`, or `time`, is from the budget, relative; None where that isn't known."""
+        if measure == TIME:
+            return time_error(self.time, self.budget) if self.time else None
         return error_of(self.budget, self.cost, measure, batch)
 
 
-def family_rule(budget: Budget, match: str | None = None, tolerance: float = TOLERANCE, batch: int = BATCH) -> Rule:
+def family_rule(
+    budget: Budget,
+    match: str | None = None,
+    tolerance: float = TOLERANCE,
+    batch: int = BATCH,
+    clock: Clock | None = None,
+) -> Rule:
     """The match rule; by default both params and MACs, or what the budget states. Raises UserError."""
-    stated = Budget(budget.name, budget.base, budget.params, budget.macs, budget.activations, None)
-    if match is not None and match not in MATCHED:
-        raise UserError(f"a family can't be matched by {match!r}", remedy=did_you_mean(match, list(MATCHED)))
-    return Rule.of(stated, match, tolerance, batch=batch)
+    stated = replace(budget, block_params=None)
+    if match is not None and match not in (*MATCHED, TIME):
+        raise UserError(f"a family can't be matched by {match!r}", remedy=did_you_mean(match, [*MATCHED, TIME]))
+    return Rule.of(stated, match, tolerance, batch=batch, clock=clock)
 
 
 def solve_family(
@@ -57,28 +69,54 @@ def solve_family(
     tolerance: float = TOLERANCE,
     image: dict[str, int] | None = None,
     batch: int = BATCH,
+    clock: Clock | None = None,
 ) -> FamilySolution:
     """The network of the family that meets a budget with these knobs, by the knob it is solved for.
 
-    The nearest whole number by `match` (one of `MATCHED`; memory of `batch` images), of two equally near the smaller; a
-    multiple of the family's `multiple`. `image` (channels, resolution, classes) is the budget's own design's unless
-    given. The answer's cost is counted on its network, and held against the closed form where there is one. Raises
-    UserError where the network can't be built, or its cost does not grow with the knob.
+    The nearest whole number by `match` (one of `MATCHED`; memory of `batch` images; time as `clock` tells it), of two
+    equally near the smaller; a multiple of the family's `multiple`. `image` (channels, resolution, classes) is the
+    budget's own design's unless given. The answer's cost is counted on its network, and held against the closed form
+    where there is one. Raises UserError where the network can't be built, or its cost does not grow with the knob.
     """
     family.check(knobs, free=True)
-    rule, base = family_rule(budget, match, tolerance, batch), budget.base
+    rule, base = family_rule(budget, match, tolerance, batch, clock), budget.base
     size = family.images(image or {"channels": base.channels, "resolution": base.resolution, "classes": base.classes})
-    search = Search(family, budget, rule, knobs, size)
+    search = Search(family, budget, replace(rule, match=_by_cost(rule, budget)), knobs, size)
     value = search.nearest()
-    cost = checked(family, search.at(value), size)
-    design = family_design(family.name, search.at(value), source_of(family.name), **size)
+    if rule.match == TIME:
+        value = _nearest_in_time(search, rule, value)
+    return _solution(search, rule, value)
+
+
+def _by_cost(rule: Rule, budget: Budget) -> str:
+    """The rule to search by; where time is matched, what the search by time begins with."""
+    return replace(budget, block_params=None).default_match if rule.match == TIME else rule.match
+
+
+def _nearest_in_time(search: Search, rule: Rule, value: int) -> int:
+    assert rule.clock
+    rule.clock.bounds(search.design(value), search.family.solve)
+
+    def errors(n: int) -> list[float]:
+        assert rule.clock
+        timed = time_of(rule.clock, search.budget, search.design(n * search.step), near=True)
+        return [time_error(timed, search.budget)]
+
+    return nearest(errors, max(1, value // search.step)) * search.step
+
+
+def _solution(search: Search, rule: Rule, value: int) -> FamilySolution:
+    design, budget = search.design(value), search.budget
+    timed = time_of(rule.clock, budget, design) if rule.match == TIME and rule.clock else rule.time(budget, design)
+    missed = [time_error(timed, budget)] if rule.match == TIME and timed else search.errors(value)
     around = [near for near in (value - search.step, value + search.step) if near > 0]
     return FamilySolution(
         design=design,
-        cost=cost,
+        cost=checked(search.family, search.at(value), search.image),
         budget=budget,
-        admissible=max(map(abs, search.errors(value))) <= rule.tolerance,
+        admissible=max(map(abs, missed)) <= rule.tolerance,
         neighbours=tuple((near, search.all_errors(near)) for near in around if search.fits(near)),
+        time=timed,
     )
 
 
@@ -106,6 +144,10 @@ class Search:
     def at(self, value: int) -> Knobs:
         """All knobs, with the solved one at a value."""
         return {**self.knobs, self.family.solve: value}
+
+    def design(self, value: int) -> FamilyDesign:
+        """The network at a value of the solved knob."""
+        return family_design(self.family.name, self.at(value), source_of(self.family.name), **self.image)
 
     def cost(self, value: int) -> Cost:
         """The cost at a value of the knob; held against those seen before. Raises UserError where it does not grow."""

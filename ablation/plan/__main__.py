@@ -106,7 +106,7 @@ def _plan_family(given: dict[str, Any]) -> int | None:
     """Plan a family; the options that speak of a Design are refused where they are not at their defaults."""
     from ablation.plan.families import Asked, plan_family, refuse_others
 
-    names = "cardinality width scale base tight times precision threads seeds resolve pilots within memory"
+    names = "cardinality width scale base tight seeds resolve pilots within memory"
     names += " space blocks widths out sample seed"
     changed = {name: given[name] for name in names.split()} | {
         "multiple": given["multiple"] != 1,

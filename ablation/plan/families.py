@@ -15,7 +15,7 @@ from ablation.budget import STATED, Budget, budget_design, parse_budget
 from ablation.command import print_json
 from ablation.design import Design
 from ablation.errors import UserError, did_you_mean
-from ablation.family import Family, load_family
+from ablation.family import Family, family_design, load_family, source_of
 from ablation.family.count import checked
 from ablation.family.declare import IMAGE, Knobs, spelled
 from ablation.family.search import MEASURES, FamilySolution, family_rule, solve_family
@@ -23,6 +23,7 @@ from ablation.plan.arms import family_ladder, panel_name
 from ablation.plan.family_proof import add_family_proof, draw_family, show_family_proof
 from ablation.plan.family_table import contract, explain, show
 from ablation.plan.new_file import new_image
+from ablation.plan.times import add_times, clock_of, explain_times
 from ablation.solver import TOLERANCE, Rule, parse_share
 
 
@@ -44,6 +45,9 @@ class Asked:
     batch: int
     proof: bool
     figure: Path | None
+    times: str | None
+    precision: str | None
+    threads: int | None
 
     @property
     def image(self) -> dict[str, int]:
@@ -60,8 +64,9 @@ def plan_family(asked: Asked) -> int | None:
     points = knob_points(family, asked.axis or ())
     goal, size = family_goal(family, asked)
     within = parse_share(asked.tolerance, "--tolerance") if asked.tolerance else TOLERANCE
-    rule = family_rule(goal, asked.match, within, asked.batch)
-    rows = [solve_family(family, goal, point, rule.match, within, size, rule.batch) for point in points]
+    clock = clock_of(asked.times, asked.match, goal, asked.batch, asked.precision, asked.threads)
+    rule = family_rule(goal, asked.match, within, asked.batch, clock)
+    rows = [solve_family(family, goal, point, rule.match, within, size, rule.batch, clock) for point in points]
     _print(family, goal, rule, rows, asked)
     if asked.figure:
         draw_family(asked.figure, rows)
@@ -75,11 +80,11 @@ def plan_family(asked: Asked) -> int | None:
 def _print(family: Family, goal: Budget, rule: Rule, rows: list[FamilySolution], asked: Asked) -> None:
     """The ladder, as JSON or as tables."""
     if asked.as_json:
-        answer = contract(goal, rule, rows)
+        answer = add_times(contract(goal, rule, rows), rule, goal, rows)
         print_json(add_family_proof(answer, family, rule, rows) if asked.proof else answer)
     else:
         show(family, goal, rule, rows)
-        print(explain(family, rule, rows))
+        print("\n".join([explain(family, rule, rows), *explain_times(rule, goal, rows)]))
         if asked.proof:
             show_family_proof(family, rule, rows)
 
@@ -204,7 +209,8 @@ def family_budget(family: Family, text: str, given: Mapping[str, int]) -> tuple[
     size = family.images(given)
     price = checked(family, knobs, size)
     numbers = ",".join(f"{measure}={getattr(price, measure)}" for measure in MEASURES)
-    return parse_budget(numbers, _replaced(budget_design(numbers), size)), size
+    own = family_design(family.name, knobs, source_of(family.name), **size)
+    return replace(parse_budget(numbers, _replaced(budget_design(numbers), size)), of=own), size
 
 
 def _replaced(base: Design, size: Mapping[str, int]) -> Design:

@@ -10,7 +10,7 @@ from ablation.errors import UserError
 from ablation.family import Family
 from ablation.family.search import MATCHED, RESIDUALS, FamilySolution, solve_family
 from ablation.plan.proof import WORDS, draw_errors
-from ablation.solver import MATCHES, Rule, amount
+from ablation.solver import MATCHES, TIME, Rule, amount
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def _entry(family: Family, row: FamilySolution, pick: Pick) -> dict[str, Any]:
 
 
 def errors_of(row: FamilySolution, batch: int) -> dict[str, float | None]:
-    """A row's own errors, by measure."""
-    return {measure: row.error(measure, batch) for measure in RESIDUALS}
+    """A row's own errors, by measure; time where that was told."""
+    return {measure: row.error(measure, batch) for measure in (*RESIDUALS, *[TIME] * bool(row.time))}
 
 
 def neighbours(family: Family, row: FamilySolution) -> list[Pick]:
@@ -73,7 +73,8 @@ def others(family: Family, rule: Rule, row: FamilySolution) -> dict[str, Pick]:
 
 def spread(rows: list[FamilySolution], batch: int) -> dict[str, float | None]:
     """How far apart the rows are in each measure, largest over smallest less 1; None where the budget doesn't say."""
-    found = {measure: [row.error(measure, batch) for row in rows] for measure in RESIDUALS}
+    measures = (*RESIDUALS, *[TIME] * any(row.time for row in rows))
+    found = {measure: [row.error(measure, batch) for row in rows] for measure in measures}
     return {measure: _spread(errors) for measure, errors in found.items()}
 
 
@@ -99,7 +100,7 @@ def show_family_proof(family: Family, rule: Rule, rows: list[FamilySolution]) ->
     from ablation.plan.table import print_table
 
     table = Table(title="Why these: each answer, the next on either side, what other rules pick", title_justify="left")
-    for heading in ("", "network", *(WORDS[measure] for measure in RESIDUALS)):
+    for heading in ("", "network", *(WORDS[measure] for measure in errors_of(rows[0], rule.batch))):
         table.add_column(heading, justify="left" if heading in ("", "network") else "right")
     for row in rows:
         table.add_row(f"answer ({rule.match})", row.design.name, *_shares(errors_of(row, rule.batch)))
@@ -117,6 +118,6 @@ def _shares(found: dict[str, float | None]) -> list[str]:
 
 def draw_family(path: Path, rows: list[FamilySolution]) -> None:
     """Draw each row's errors into an SVG file, as the report does."""
-    measures = ("params", "macs", "activations")
+    measures = ("params", "macs", "activations", *[TIME] * any(row.time for row in rows))
     errors = {row.design.name: {name: row.error(name) for name in measures} for row in rows}
     draw_errors(path, errors, {row.design.name: row.design.width for row in rows})

@@ -47,20 +47,24 @@ def show(family: Family, budget: Budget, rule: Rule, rows: list[FamilySolution])
     """Print the rows as a table; memory where that is matched."""
     from rich.table import Table
 
-    from ablation.plan.table import print_table
+    from ablation.plan.table import print_table, time_cell
 
     knobs = list(dict.fromkeys(knob for row in rows for knob in row.design.knobs if knob != family.solve))
     table = Table(title=f"{family.name} at the budget {budget.name}", title_justify="left")
     shown = RESIDUALS if rule.match == "memory" else MEASURES
     for heading in (*knobs, family.solve, *(WORDS[name] for name in shown)):
         table.add_column(heading, justify="right")
+    for _ in range(timed := bool(rule.clock)):
+        table.add_column("time", justify="right")
     table.add_column("")
+    goal = [f"{budget.scale:g}"] * timed
     targets = (_count(name, amount(budget, name, rule.batch)) for name in shown)
-    table.add_row(*[""] * (len(knobs) + 1), *targets, "budget", end_section=True)
+    table.add_row(*[""] * (len(knobs) + 1), *targets, *goal, "budget", end_section=True)
     for row in rows:
         own = row.design.knobs
         prices = {name: amount(row.cost, name, rule.batch) for name in shown}
         cells = [f"{_count(name, price)}{_error(row.error(name, rule.batch))}" for name, price in prices.items()]
+        cells += [time_cell(row)] * timed
         mark = row.design.name if row.admissible else f"no admissible {family.solve}"
         table.add_row(*(str(own.get(knob, "")) for knob in knobs), str(own[family.solve]), *cells, mark)
     print_table(table)

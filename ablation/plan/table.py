@@ -72,7 +72,7 @@ def show(budget: Budget, rule: Rule, rows: list[Solution]) -> None:
             *[str(row.design.blocks)] * blocks,
             *_cells(row.budget, row),
             *([f"{row.bend:.3f}"] * rule.tight),
-            *([_time(row)] * bool(rule.clock)),
+            *([time_cell(row)] * bool(rule.clock)),
             _mark(row),
         )
     print_table(table)
@@ -98,7 +98,8 @@ def _cells(budget: Budget, row: Solution) -> list[str]:
     return cells
 
 
-def _time(row: Solution) -> str:
+def time_cell(row: Any) -> str:
+    """A row's time over the budget's own design's, and its error; a dash where it isn't known."""
     return f"{row.time.ratio:.3f} ({_percent(time_error(row.time, row.budget))})" if row.time else "-"
 
 

@@ -173,7 +173,7 @@ class Rule:
             return [time_error(time_of(self.clock, budget, design, near=True), budget)]
         return errors(budget, cost(design), MATCHES[self.match], self.batch)
 
-    def time(self, budget: Budget, design: Design) -> Timed | None:
+    def time(self, budget: Budget, design: Any) -> Timed | None:
         """A design's time; None where there is no clock, or it can't tell."""
         try:
             return time_of(self.clock, budget, design) if self.clock else None
