@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from .contrast import holm, kind_of
-from .estimates import ALPHA, finite
+from .estimates import ALPHA, finite, t_quantile
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PopulationContrast:
     """That a random design of a has a lower error than a random one of b; a tie counts as half."""
     low: float
     high: float
-    """Ends of the simultaneous interval (Newcombe 2006, method 5)."""
+    """Ends of the simultaneous interval: the wider of Newcombe's (2006, method 5) and Brunner and Munzel's."""
     p: float
     p_adjusted: float
     """By Holm over the contrasts."""
@@ -85,7 +85,7 @@ def _contrast(
     if p is None:
         return PopulationContrast(name, base, *sizes, _beats(a, b), nan, nan, nan, nan, "too few designs: no verdict")
     share = _beats(a, b)
-    low, high = _newcombe(share, *sizes, alpha / family)
+    low, high = _interval(a, b, alpha / family)
     if p[1] <= alpha:
         verdict = "improves" if share > 0.5 else "worsens"
     else:
@@ -96,9 +96,14 @@ def _contrast(
 def _beats(a: np.ndarray, b: np.ndarray) -> float:
     if not (len(a) and len(b)):
         return math.nan
+    return float(_shares_below(a, b).mean())
+
+
+def _shares_below(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """For each of b, the share of a below it, ties as half."""
     ordered = np.sort(a)
-    less, at_most = (np.searchsorted(ordered, b, side=side).mean() for side in ("left", "right"))
-    return float(less + at_most) / 2 / len(a)
+    less, at_most = (np.searchsorted(ordered, b, side=side) for side in ("left", "right"))
+    return (less + at_most) / 2 / len(a)
 
 
 def _p(a: np.ndarray, b: np.ndarray) -> float:
@@ -108,6 +113,19 @@ def _p(a: np.ndarray, b: np.ndarray) -> float:
     if _beats(a, b) in (0.0, 1.0):  # one population wholly below the other: no scatter of ranks to estimate
         return p
     return max(p, float(stats.brunnermunzel(a, b).pvalue))
+
+
+def _interval(a: np.ndarray, b: np.ndarray, alpha: float) -> tuple[float, float]:
+    """Newcombe's holds for few designs, Brunner and Munzel's where spreads differ, as the tests do."""
+    share = _beats(a, b)
+    low, high = _newcombe(share, len(a), len(b), alpha)
+    wins = _shares_below(b, a), _shares_below(a, b)
+    parts = [(float(one.var(ddof=1)) / len(one), len(one) - 1) for one in wins]
+    variance = sum(part for part, _ in parts)
+    if variance > 0:
+        half = t_quantile(1 - alpha / 2, variance**2 / sum(part**2 / df for part, df in parts)) * math.sqrt(variance)
+        low, high = min(low, max(share - half, 0.0)), max(high, min(share + half, 1.0))
+    return low, high
 
 
 def _newcombe(share: float, n_a: int, n_b: int, alpha: float) -> tuple[float, float]:
