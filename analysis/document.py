@@ -1,72 +1,50 @@
 """What a report says, as one tree of plain values that Markdown, typst and HTML render alike.
 
 A document is `{"title", "sweep", "blocks"}`; a block has a `kind`: heading, paragraph, verdict, table, figures, facts,
-code. Tables and figures are numbered here, so that every form of the report numbers them alike.
+code. First a summary of two pages, then details, then methods and how to get it all again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ablation.sweep import Panel, Sweep
+from analysis.captions import captions, devices
 from analysis.collect import Study
+from analysis.figures import applicable
 from analysis.findings import Finding
 from analysis.labels import LABELS
+from analysis.pages import Pages
 from analysis.published import comparable
-from analysis.tables import Table, ladder_table, missing_table, results_table
+from analysis.tables import ladder_table, missing_table, results_table
 from analysis.verdict import completeness, dataset_label, headline, join
-
-Block = dict[str, Any]
-
-
-@dataclass
-class _Pages:
-    """The blocks so far; counts tables and figures."""
-
-    blocks: list[Block] = field(default_factory=list)
-    tables: int = 0
-    figures: int = 0
-
-    def add(self, kind: str, **fields: Any) -> None:
-        self.blocks.append({"kind": kind, **fields})
-
-    def table(self, table: Table, caption: str = "", name: str = "") -> None:
-        """Add a table; one with a `name` is written as LaTeX too."""
-        self.tables += 1
-        titles, left = [c.title for c in table.columns], [c.left for c in table.columns]
-        shown = {"titles": titles, "left": left, "rows": table.rows(), "values": table.values(), "note": table.note}
-        self.add("table", label=f"Table {self.tables}", caption=caption or table.caption, name=name, **shown)
-
-    def figures_of(self, sweep: Sweep, *figures: tuple[str, str]) -> None:
-        """(name, caption) of figures; side by side where each has one axes."""
-        for row in [figures] if len(sweep.panels) == 1 else [(figure,) for figure in figures]:
-            self._row(row)
-
-    def _row(self, figures: Sequence[tuple[str, str]]) -> None:
-        shown = []
-        for name, caption in figures:
-            self.figures += 1
-            shown.append({"file": f"figures/{name}.svg", "label": f"Figure {self.figures}", "caption": caption})
-        self.add("figures", figures=shown)
 
 
 def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequence[str]) -> dict[str, Any]:
     """The whole report. `commands` are what a reader types to get it again."""
-    pages = _Pages()
+    pages = Pages()
     pages.add("paragraph", text=f"Sweep {sweep.name}: {_lower(completeness(study))}")
     pages.add("verdict", text=headline(sweep, found))
     _results(pages, sweep, study, found)
-    _ladders(pages, sweep)
-    pages.add("heading", text="Training")
-    _curves(pages, sweep)
     if study.missing:
         pages.add("heading", text="What is missing")
         pages.table(missing_table(study))
+    _ladders(pages, sweep)
+    pages.add("heading", text="Training")
+    _figures(pages, study, found, "learning_curves", "ladder_residuals")
+    pages.add("heading", text="Error against cost")
+    _figures(pages, study, found, "error_vs_params", "error_vs_macs", "error_vs_activations", "error_vs_time")
     _methods(pages, sweep, study, found)
     _reproduce(pages, study, commands)
     return {"title": sweep.question, "sweep": sweep.name, "blocks": pages.blocks}
+
+
+def _figures(pages: Pages, study: Study, found: list[Finding], *names: str) -> None:
+    """Those of the named figures that have something to show; side by side where each has one axes."""
+    said, known = captions(study, found), applicable(found)
+    pages.figures_of([(name, said[name]) for name in names if name in known], across=2 if len(found) == 1 else 1)
 
 
 def _lower(text: str) -> str:
@@ -78,16 +56,14 @@ def measure(sweep: Sweep, panel: Panel) -> str:
     return f"{panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}"
 
 
-def _results(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Results")
-    counted = any(arm.design.cardinality for panel in sweep.panels for arm in panel.arms)  # a family has no C
-    against_c = [("error_vs_cardinality", _cardinality_caption(sweep, found))] if counted else []
-    pages.figures_of(sweep, *against_c, ("error_vs_time", _time_caption(study)))
     for finding in found:
         panel, what = finding.panel, measure(sweep, finding.panel)
         caption = f"{_name(sweep, panel)}{what} after the last epoch, on {dataset_label(panel)}."
         table = results_table(finding, sweep.evidence.metric, what)
         pages.table(table, caption[0].upper() + caption[1:], name=_file(sweep, panel))
+    _figures(pages, study, found, "error_vs_cardinality", "contrasts")
     published = [panel for panel in sweep.panels if any(sweep.evidence.metric in arm.published for arm in panel.arms)]
     for note in [*dict.fromkeys(_published_note(panel) for panel in published), *study.notes]:
         pages.add("paragraph", text=note)
@@ -116,30 +92,7 @@ def _published_note(panel: Panel) -> str:
     )
 
 
-def _cardinality_caption(sweep: Sweep, found: list[Finding]) -> str:
-    metric = sweep.evidence.metric
-    text = "Error against cardinality at the budget: mean with 95% t-interval, and every run as a dot."
-    hollow = any(comparable(f.panel.dataset.name) and metric in a.published for f in found for a in f.panel.arms)
-    return text + (" Hollow: as published." if hollow else "")
-
-
-def _time_caption(study: Study) -> str:
-    kinds = study.runs.groupby("panel")["device"].nunique()
-    mixed = [str(panel) for panel in kinds.index[kinds > 1]]
-    text = (
-        f"Error against the measured wall time of a run, training and evaluation, on {_devices(study)}: "
-        "means with 95% t-intervals. Equal MACs are not equal time; other work on the machine is in it."
-    )
-    return text + (
-        f" Panel {join(mixed)} ran on several kinds of device: its times are not comparable." if mixed else ""
-    )
-
-
-def _devices(study: Study) -> str:
-    return join(study.provenance["devices"] or ["a device that was not recorded"])
-
-
-def _ladders(pages: _Pages, sweep: Sweep) -> None:
+def _ladders(pages: Pages, sweep: Sweep) -> None:
     pages.add("heading", text="The ladder")
     for panel in sweep.panels:
         table = ladder_table(panel)
@@ -147,17 +100,7 @@ def _ladders(pages: _Pages, sweep: Sweep) -> None:
         pages.table(replace(table, note=table.note if last else ""), f"{_name(sweep, panel)}{table.caption}")
 
 
-def _curves(pages: _Pages, sweep: Sweep) -> None:
-    evaluations = join(sorted({panel.dataset.evaluate for panel in sweep.panels}))
-    curves = (
-        f"Top-1 error after each epoch: {evaluations} drawn through, training (on augmented images) dashed and hollow; "
-        "mean over seeds, the band from the least to the greatest."
-    )
-    residuals = "How far each arm is from the budget: what else differs beside cardinality."
-    pages.figures_of(sweep, ("learning_curves", curves), ("ladder_residuals", residuals))
-
-
-def _methods(pages: _Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+def _methods(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Methods")
     facts = [*_data_facts(sweep, study), *_recipe_facts(study), *_execution_facts(sweep, study)]
     pages.add("facts", facts=[*facts, ("Statistics", _statistics(found))])
@@ -219,12 +162,12 @@ def _execution_facts(sweep: Sweep, study: Study) -> list[tuple[str, str]]:
     told = "; or ".join(", ".join(f"{key} {_value(value)}" for key, value in block.items()) for block in blocks)
     seeds = join([str(seed) for seed in sweep.seeds])
     return [
-        ("Execution", f"precision {sweep.precision}; {told}; on {_devices(study)}"),
+        ("Execution", f"precision {sweep.precision}; {told}; on {devices(study)}"),
         ("Seeds", f"{seeds}; order and augmentation of the images depend on seed, epoch and step alone"),
     ]
 
 
-def _reproduce(pages: _Pages, study: Study, commands: Sequence[str]) -> None:
+def _reproduce(pages: Pages, study: Study, commands: Sequence[str]) -> None:
     origin = study.provenance
     commits = join(origin["commits"]) if origin["commits"] else "not known"
     dirty = ", with changes that were not committed" if origin["dirty"] else ""

@@ -64,7 +64,7 @@ def test_markdown_holds_every_part_of_a_report(made):
         "# At one budget, does error fall as cardinality grows?\n\nSweep study: all 15 runs finished."
     )
     heads = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert heads == ["Results", "The ladder", "Training", "Methods", "How to reproduce"]
+    assert heads == ["Results", "The ladder", "Training", "Error against cost", "Methods", "How to reproduce"]
     for part in (
         "> **Verdict.** Fashion-MNIST, test top-1 error over 10,000 images, budget fashion",
         "![Figure 1](figures/error_vs_cardinality.svg)",
@@ -79,7 +79,7 @@ def test_markdown_holds_every_part_of_a_report(made):
 
 def test_every_figure_of_the_markdown_is_there(made):
     named = [line.split("](")[1][:-1] for line in (made / "report.md").read_text().splitlines() if line[:2] == "!["]
-    assert len(named) == 4 and all((made / name).is_file() for name in named)
+    assert len(named) == len(FIGURES) and all((made / name).is_file() for name in named)
 
 
 def test_no_path_of_this_machine_is_in_it(finished, made):

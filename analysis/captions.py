@@ -1,0 +1,68 @@
+"""What stands below each figure."""
+
+from __future__ import annotations
+
+from analysis.collect import Study
+from analysis.findings import Finding
+from analysis.labels import LABELS
+from analysis.published import comparable
+from analysis.verdict import join
+
+
+def captions(study: Study, found: list[Finding]) -> dict[str, str]:
+    """The caption of each figure in `analysis.figures.FIGURES`."""
+    counted = {f"error_vs_{key}": _counted(key) for key in ("params", "macs", "activations")}
+    return {
+        **{"error_vs_cardinality": _cardinality(found), "contrasts": _contrasts(found)},
+        **{"learning_curves": _curves(found), **counted, "error_vs_time": _time(study)},
+        "ladder_residuals": "How far each arm is from the budget: what else differs beside cardinality.",
+    }
+
+
+def devices(study: Study) -> str:
+    """What the runs ran on."""
+    return join(study.provenance["devices"] or ["a device that was not recorded"])
+
+
+def _cardinality(found: list[Finding]) -> str:
+    text = "Error against cardinality at the budget: mean with 95% t-interval, and every run as a dot."
+    hollow = any(comparable(f.panel.dataset.name) and any(arm.published for arm in f.panel.arms) for f in found)
+    return text + (" Hollow: as published." if hollow else "")
+
+
+def _contrasts(found: list[Finding]) -> str:
+    bases = join(list(dict.fromkeys(finding.panel.baseline for finding in found)))
+    text = f"Difference of each arm from the baseline ({bases}) with its simultaneous 95% interval."
+    if any(finding.beyond for finding in found):
+        text += " Below these the sweep's own contrasts."
+    margin = found[0].comparison.margin
+    return text + (f" Grey: the margin of ±{margin:g} points." if margin else "")
+
+
+def _curves(found: list[Finding]) -> str:
+    evaluations = join(sorted({finding.panel.dataset.evaluate for finding in found}))
+    return (
+        f"Top-1 error after each epoch: {evaluations} drawn through, training (on augmented images) dashed and hollow; "
+        "mean over seeds, the band from the least to the greatest."
+    )
+
+
+def _counted(cost: str) -> str:
+    name = LABELS[cost].name
+    return (
+        f"Error against {name}: means with 95% t-intervals. Ringed: the front of the means, arms that no other "
+        f"arm beats in error with no more {name}."
+    )
+
+
+def _time(study: Study) -> str:
+    kinds = study.runs.groupby("panel")["device"].nunique()
+    mixed = [str(panel) for panel in kinds.index[kinds > 1]]
+    text = (
+        f"Error against the measured wall time of a run, training and evaluation, on {devices(study)}: "
+        "means with 95% t-intervals, the front of the means ringed. Equal MACs are not equal time; other work on the "
+        "machine is in it."
+    )
+    return text + (
+        f" Panel {join(mixed)} ran on several kinds of device: its times are not comparable." if mixed else ""
+    )
