@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup data slurm browser latex demo test check bench clean
+.PHONY: help setup data slurm browser latex demo test check bench calibration clean
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -71,6 +71,9 @@ check: setup ## lint, format, types
 
 bench: setup data ## measure speeds on this machine
 	$(PY) tests/benchmarks/run.py
+
+calibration: setup ## see over many simulated studies that the statistics keep their promises
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m calibration.run
 
 clean: ## remove .venv and caches; runs/ and reports/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -30,11 +30,16 @@ class Promise:
         return self.low <= self.found <= self.high
 
     @property
+    def bounded(self) -> bool:
+        """Whether anything was promised."""
+        return not (math.isinf(self.low) and math.isinf(self.high))
+
+    @property
     def promised(self) -> str:
         """The bounds in words."""
         low, high = (f"{bound:.1%}" for bound in (self.low, self.high))
-        if math.isinf(self.low) and math.isinf(self.high):
-            return "not promised"
+        if not self.bounded:
+            return "nothing"
         if math.isinf(self.low):
             return f"at most {high}"
         return f"at least {low}" if math.isinf(self.high) else f"{low} to {high}"
