@@ -67,6 +67,8 @@ class Sweep:
     precision: str
     evidence: Evidence
     resources: Resources
+    outside: bool = False
+    """Its runs were trained elsewhere and come from a table: of data sets, recipes and precision nothing is known."""
 
     @property
     def looks(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,12 @@ def read_right(path: Path, images: int) -> Right | None:
 
 def trouble(path: Path, images: int) -> str:
     """What is wrong with a file of bits; empty where nothing is, or it is absent."""
-    if not path.exists() or path.stat().st_size == -(-images // 8):
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
         return ""
-    return f"{path} holds {8 * path.stat().st_size:,} bits for {images:,} images: it was cut off and is left out"
+    whole = size == -(-images // 8)
+    return "" if whole else f"{path} holds {8 * size:,} bits for {images:,} images: it was cut off and is left out"
 
 
 def stack(rows: Sequence[Right | None]) -> Right | None:

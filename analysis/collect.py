@@ -17,7 +17,7 @@ from ablation.errors import UserError
 from ablation.registration import Registration, content_of, registrations, related
 from ablation.run import Run, RunPaths, RunState, read_state
 from ablation.sweep import Sweep
-from analysis.bits import Right, read_right, stack
+from analysis.bits import Right, read_right, stack, trouble
 from analysis.cache import Cached
 from analysis.finished import read_finished
 
@@ -56,6 +56,8 @@ class Study:
     """What was registered of these runs, the first one first; none where they were not launched."""
     bits: dict[str, Path] = field(default_factory=dict)
     """Where the correctness bits of each finished run should be, by run id."""
+    lacks: list[str] = field(default_factory=list)
+    """What a report can't say for want of records, a sentence each: it stands in its first paragraph."""
 
     @property
     def pending(self) -> list[dict[str, Any]]:
@@ -118,6 +120,7 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
     files = {name: sweep.paths(runs_dir, run) for name, run in first.items()}
     known = read_finished(first, files, runs_dir / sweep.name, cache=cache)
     finished, missing = _sorted_out(runs, files, known.rows)
+    bits = {found.run.id: files[found.run.id].bits(found.run.dataset.evaluate) for found in finished}
     return Study(
         runs=_run_frame(finished),
         epochs=_epoch_frame(finished, known),
@@ -126,7 +129,8 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
         notes=_check_panels(sweep, finished),
         planned=len(runs),
         registrations=related(registrations(runs_dir, sweep.name), content_of(sweep)),
-        bits={found.run.id: files[found.run.id].bits(found.run.dataset.evaluate) for found in finished},
+        bits=bits,
+        lacks=_cut_off(finished, bits),
     )
 
 
@@ -274,6 +278,20 @@ def _check_panels(sweep: Sweep, finished: list[_Finished]) -> list[str]:
         if own:
             notes.append(f"Arms of panel {panel.name} with a recipe of their own: {', '.join(own)}.")
     return notes
+
+
+def _cut_off(finished: list[_Finished], bits: dict[str, Path]) -> list[str]:
+    """What is lacking for bits of another length than the test set; absent ones are lacking without a word."""
+    found = {f.run.id: f for f in finished if trouble(bits[f.run.id], f.row["images"])}
+    if not found:
+        return []
+    name, path = next(iter(found)), bits[next(iter(found))]
+    arms = ", ".join(dict.fromkeys(f.run.arm for f in found.values()))
+    return [
+        f"Of {len(found)} {'run' if len(found) == 1 else 'runs'} the file of correct images was cut off ({name}: "
+        f"{8 * path.stat().st_size:,} bits for {found[name].row['images']:,} images), so nothing is said of new images "
+        f"for {arms}."
+    ]
 
 
 def _refuse(panel: str, what: str, values: dict[str, Any]) -> None:

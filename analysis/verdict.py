@@ -26,7 +26,9 @@ def headline(sweep: Sweep, found: list[Finding]) -> str:
 
 
 def scope(sweep: Sweep, finding: Finding) -> str:
-    """Where a verdict holds: data set, measure, budget, epochs, seeds."""
+    """Where a verdict holds: data set, measure, budget, epochs, seeds; where these are known."""
+    if sweep.outside:
+        return f"{sweep.name}, {_seeds(sweep, finding)}"
     panel, budget = finding.panel, finding.panel.budget
     epochs = join(sorted({str(arm.recipe.epochs) for arm in panel.arms}))
     images = f" over {finding.images:,} images" if finding.images else ""
@@ -53,7 +55,7 @@ def dataset_label(panel: Panel) -> str:
 def _seeds(sweep: Sweep, finding: Finding) -> str:
     counts = sorted({estimate.n for estimate in finding.comparison.estimates.values()})
     n, planned = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}", len(finding.look.seeds)
-    of = f" of {planned}" if counts != [planned] else ""
+    of = f" of {planned}" if counts != [planned] and not sweep.outside else ""
     failed = f" ({finding.failed} {'run' if finding.failed == 1 else 'runs'} failed)" if finding.failed else ""
     look = f", look {finding.look.number} of {finding.look.of}" if finding.look.of > 1 and finding.look.number else ""
     return f"{n}{of} {'seed' if n == '1' and not of else 'seeds'} an arm{failed}{look}"
@@ -157,7 +159,11 @@ def _moves(c: Contrast, *, first: bool) -> str:
 
 
 def completeness(study: Study) -> str:
-    """How many runs finished and what became of the others: the report's first paragraph."""
+    """How many runs finished, what became of the others, what is lacking: the report's first paragraph."""
+    return " ".join([_finished(study), *study.lacks])
+
+
+def _finished(study: Study) -> str:
     done = study.planned - len(study.missing)
     if not study.missing:
         return f"All {study.planned} runs finished."
