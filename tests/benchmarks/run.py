@@ -13,7 +13,7 @@ from table import Results, page, write_csv
 
 from ablation.run import provenance
 
-BENCHMARKS = ("counting", "training", "planning")
+BENCHMARKS = ("counting", "training", "planning", "collecting")
 REPORTS = Path(__file__).parents[2] / "reports" / "benchmarks"
 
 

@@ -65,4 +65,6 @@ _MEASURED = """\
   after each step as the reference script does. Each side is a process of its own; warm-up steps, reading data and
   building are not timed, fetching batches is.
 - On two cores: images of all processes, from the first start to the last stop.
-- Whole commands: wall time of a process from start to exit, files in the page cache."""
+- Whole commands: wall time of a process from start to exit, files in the page cache.
+- Collecting: synthetic run folders with logs as training writes them, files in the page cache. Ours checks each run's
+  identity, data and precision, and gives the same numbers; pandas checks nothing. Cold: no cache, which is written."""
