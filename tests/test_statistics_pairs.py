@@ -135,6 +135,12 @@ def test_correlation_is_the_mean_over_pairs_of_arms():
     assert correlation_by_seed(GROUPS, SEEDS) == pytest.approx(matrix[np.triu_indices(3, 1)].mean())
 
 
+def test_what_cannot_even_be_computed_is_no_number_in_a_verdict():
+    groups = {name: values[:2] for name, values in GROUPS.items()}
+    found = contrasts(groups, {name: range(2) for name in groups}, alpha=1e-5)
+    assert {c.verdict for c in found.values()} == {"unresolved (these seeds resolve next to nothing)"}
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_few_seeds_have_no_correlation(n):
     groups = {name: values[:n] for name, values in GROUPS.items()}

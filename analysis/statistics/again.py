@@ -18,8 +18,9 @@ def win_again(
 
     `sd` and `df` as of `pooled_sd`. A draw takes an SD (chi-square about the one found), true means given those found,
     and new means about the true ones. The found means are drawn towards their common mean as far as seeds alone could
-    have spread them (uniform prior on the shrinkage; Strawderman 1971): the best of several equal arms looks better
-    than it is. An arm without runs gets NaN, as do all where `df` is below 1.
+    have spread them (uniform prior on the shrinkage; Strawderman 1971), for the best of several equal arms looks better
+    than it is; a lone arm far below the others is drawn in too much for that, so its share is too low.
+    An arm without runs gets NaN, as do all where `df` is below 1.
     """
     arms = {name: arm for name, arm in estimates.items() if arm.n}
     shares = dict.fromkeys(estimates, math.nan)

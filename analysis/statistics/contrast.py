@@ -171,4 +171,6 @@ def verdict(differs: str, equivalent: bool, margin: float | None, resolvable: fl
         return f"{differs}, by less than the margin of {margin:g}{where}" if equivalent else differs
     if equivalent:
         return f"equivalent within ±{margin:g}{where}"
+    if math.isnan(resolvable):  # beyond what the noncentral t can be computed for: two seeds at a first look's level
+        return "unresolved (these seeds resolve next to nothing)"
     return f"unresolved (these seeds resolve {resolvable:.2g}{where})"
