@@ -11,11 +11,21 @@ from dataclasses import replace
 from typing import Any
 
 from ablation.sweep import Panel, Sweep
-from analysis.captions import captions, devices
+from analysis.captions import captions
 from analysis.collect import Study
+from analysis.confounds import tuning
+from analysis.details import (
+    again_text,
+    beyond_table,
+    captioned,
+    confounds_table,
+    images_table,
+    side_by_side,
+)
 from analysis.figures import applicable
 from analysis.findings import Finding
 from analysis.labels import LABELS
+from analysis.methods import methods
 from analysis.pages import Pages
 from analysis.published import comparable
 from analysis.tables import ladder_table, missing_table, results_table
@@ -28,6 +38,7 @@ def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequenc
     pages.add("paragraph", text=f"Sweep {sweep.name}: {_lower(completeness(study))}")
     pages.add("verdict", text=headline(sweep, found))
     _results(pages, sweep, study, found)
+    _behind(pages, sweep, study, found)
     if study.missing:
         pages.add("heading", text="What is missing")
         pages.table(missing_table(study))
@@ -69,6 +80,20 @@ def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> 
         pages.add("paragraph", text=note)
 
 
+def _behind(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    """What else was asked, what else differs, and how far the verdict carries."""
+    pages.add("heading", text="Behind the verdict")
+    for finding in found:
+        name = _name(sweep, finding.panel)
+        for table in (beyond_table(finding), confounds_table(finding, study), images_table(finding)):
+            if table:
+                pages.table(captioned(table, name))
+        pages.add("paragraph", text=" ".join(filter(None, (name + tuning(finding.panel), again_text(finding)))))
+    together = side_by_side(found)
+    if together:
+        pages.table(together)
+
+
 def _name(sweep: Sweep, panel: Panel) -> str:
     return f"Panel {panel.name}: " if len(sweep.panels) > 1 else ""
 
@@ -102,69 +127,7 @@ def _ladders(pages: Pages, sweep: Sweep) -> None:
 
 def _methods(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Methods")
-    facts = [*_data_facts(sweep, study), *_recipe_facts(study), *_execution_facts(sweep, study)]
-    pages.add("facts", facts=[*facts, ("Statistics", _statistics(found))])
-
-
-def _statistics(found: list[Finding]) -> str:
-    comparison = found[0].comparison
-    text = (
-        "intervals of means are t-intervals from the arm's own SD. Arms are compared with the baseline by two-sided "
-        "t-tests with the SD pooled over the arms of a panel, unpaired, since networks of different shape share no "
-        f"initialisation. A verdict needs a p of at most {comparison.alpha:g}, adjusted by Holm. Intervals of "
-        "differences are simultaneous (Bonferroni): they hold for all contrasts of a panel at once, so one that "
-        "excludes zero never stands beside unresolved. Seeds speak of these evaluation images and this recipe only."
-    )
-    if comparison.margin:
-        text += f" Equivalent: two one-sided tests (Holm) place the difference within ±{comparison.margin:g} points."
-    return text
-
-
-def _data_facts(sweep: Sweep, study: Study) -> list[tuple[str, str]]:
-    names = {panel.dataset.name: dataset_label(panel) for panel in sweep.panels}
-    facts = []
-    for data in study.provenance["data"]:
-        trained, evaluated = (f"{data.get(key) or 0:,}" for key in ("train_images", "evaluation_images"))
-        text = f"trained on {trained} images, evaluated on exactly {evaluated} after the last epoch"
-        facts.append((f"Data, {names.get(data.get('name'), data.get('name'))}", f"{text}; digest {data.get('digest')}"))
-    return facts
-
-
-def _recipe_facts(study: Study) -> list[tuple[str, str]]:
-    recipes = study.provenance["recipes"]
-    facts = []
-    for entry in recipes:
-        fields = dict(entry["recipe"])
-        name = f"Recipe {fields.pop('name', '')}".strip()
-        said = "; ".join(f"{key.replace('_', ' ')} {_value(fields[key])}" for key in fields if _applies(key, fields))
-        whose = "; ".join(f"{panel}: {join(arms)}" for panel, arms in entry["arms"].items())
-        facts.append((name, said + (f" ({whose})" if len(recipes) > 1 else "")))
-    return facts
-
-
-def _applies(key: str, recipe: dict[str, Any]) -> bool:
-    """Whether a field of a recipe did anything."""
-    schedule, augment = recipe.get("schedule"), recipe.get("augment", ())
-    needs = {"milestones": schedule == "steps", "gamma": schedule == "steps", "rise": schedule == "one-cycle"}
-    return needs.get(key, key != "padding" or "crop" in augment)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _execution_facts(sweep: Sweep, study: Study) -> list[tuple[str, str]]:
-    blocks = study.provenance["executions"] or [{}]
-    told = "; or ".join(", ".join(f"{key} {_value(value)}" for key, value in block.items()) for block in blocks)
-    seeds = join([str(seed) for seed in sweep.seeds])
-    return [
-        ("Execution", f"precision {sweep.precision}; {told}; on {devices(study)}"),
-        ("Seeds", f"{seeds}; order and augmentation of the images depend on seed, epoch and step alone"),
-    ]
+    pages.add("facts", facts=methods(sweep, study, found))
 
 
 def _reproduce(pages: Pages, study: Study, commands: Sequence[str]) -> None:

@@ -151,7 +151,7 @@ def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
     rows = []
     for arm in finding.panel.arms:
         estimate, contrast = finding.comparison.estimates[arm.name], contrasts.get(arm.name)
-        keys = ("difference", "low", "high", "p", "p_adjusted", "resolvable")
+        keys = ("difference", "low", "high", "p", "p_adjusted", "welch_p", "resolvable")
         against = {key: getattr(contrast, key) if contrast else math.nan for key in keys} | {
             "verdict": contrast.verdict if contrast else ""
         }

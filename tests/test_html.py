@@ -85,7 +85,7 @@ def test_no_id_stands_twice_and_each_that_is_named_is_there(made):
 def test_elements_say_what_they_are(made):
     page = Elements(made.read_text())
     assert len(page.named("h1")) == 1 and len(page.named("figcaption")) == len(page.named("figure")) == len(FIGURES)
-    assert len(page.named("caption")) == len(page.named("table")) == 2
+    assert len(page.named("caption")) == len(page.named("table")) == 3
     assert {head.get("scope") for head in page.named("th")} == {"col", "row"}
 
 
@@ -151,9 +151,9 @@ def test_what_has_no_number_comes_last_both_ways(page, made):
 
 def test_the_keyboard_sorts_too(page, made):
     page.open(made)
-    page.run("document.querySelector('#table-2 th:nth-child(7) button').focus()")
+    page.run("document.querySelector('#table-3 th:nth-child(7) button').focus()")
     page.press("Enter", "\r")
-    assert first_column(page, "#table-2")[0] == "resnext11_6x2-4-9d"
+    assert first_column(page, "#table-3")[0] == "resnext11_6x2-4-9d"
 
 
 def test_a_figure_opens_large_and_escape_closes_it(page, made):

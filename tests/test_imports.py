@@ -85,6 +85,8 @@ ANALYSIS = {
     "cache": May("run analysis.logs"),
     "finished": May(f"{SPINE} analysis.logs analysis.cache"),
     "collect": May(f"{SPINE} analysis.bits analysis.cache analysis.finished"),
+    "results": May("schema"),
+    "outside": May(f"{SPINE} schema analysis.collect analysis.results"),
     "pilots": May(f"{SPINE} analysis.bits analysis.statistics"),
     "looks": May(f"{SPINE} analysis.statistics"),
     "findings": May(f"{SPINE} analysis.collect analysis.statistics analysis.looks"),
@@ -94,16 +96,20 @@ ANALYSIS = {
     "verdict": May(f"{SPINE} analysis.labels analysis.collect analysis.statistics analysis.findings"),
     "tables": May(f"{SPINE} {DRAWN}"),
     "figures": May(f"{SPINE} {DRAWN} analysis.tables"),
+    "methods": May(f"{SPINE} {DRAWN} analysis.details"),
     "captions": May(f"{SPINE} {DRAWN}"),
     "pages": May("analysis.tables"),
-    "document": May(f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.captions analysis.pages"),
+    "document": May(
+        f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.captions analysis.pages analysis.details "
+        "analysis.confounds analysis.methods"
+    ),
     "markdown": May(),
     "html": May(),
     "latex": May(),
     "references": May(f"{SPINE} {DRAWN}"),
     "pdf": May(),
     "folder": May(f"{SPINE} {DRAWN} {SHOWN} {FORMS}"),
-    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.folder"),
+    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.outside analysis.folder"),
 }
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()

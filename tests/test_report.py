@@ -64,7 +64,8 @@ def test_markdown_holds_every_part_of_a_report(made):
         "# At one budget, does error fall as cardinality grows?\n\nSweep study: all 15 runs finished."
     )
     heads = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert heads == ["Results", "The ladder", "Training", "Error against cost", "Methods", "How to reproduce"]
+    parts = ["Results", "Behind the verdict", "The ladder", "Training", "Error against cost"]
+    assert heads == [*parts, "Methods", "How to reproduce"]
     for part in (
         "> **Verdict.** Fashion-MNIST, test top-1 error over 10,000 images, budget fashion",
         "![Figure 1](figures/error_vs_cardinality.svg)",

@@ -277,7 +277,7 @@ def test_a_family_is_matched_in_time_as_in_cost():
 
 
 def test_plan_times_a_family_here(plan):
-    code, out, err = plan(
+    code, out, _ = plan(
         "--family", MLP, "--axis", "ratio=2", "--budget", "width=64,ratio=2", "--times", "here", "--json"
     )
     answer = json.loads(out)
