@@ -38,9 +38,7 @@ def _statistics(sweep: Sweep, found: list[Finding]) -> str:
     if spreads and min(spreads) <= ALPHA:
         text += " The arms' spreads differ (Brown-Forsythe): the pooled SD is in doubt; Welch's p are in results.csv."
     if any(f.trend for f in found):
-        text += (
-            " The trend: a least-squares line in log2 C, its error from the seeds' scatter; none where it fits ill."
-        )
+        text += " The trend: a least-squares line in log2 C, its error from the seeds' scatter; none where it fits ill."
     return text
 
 
