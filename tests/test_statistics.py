@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+import analysis.statistics
 from analysis.statistics import compare, estimate, pooled_sd, resolvable_difference
 
 GROUPS = {
@@ -20,6 +21,12 @@ GROUPS = {
 def contrast(groups, name, **options):
     (found,) = [c for c in compare(groups, "base", **options).contrasts if c.a == name]
     return found
+
+
+def test_all_that_is_public_is_there_and_documented():
+    public = {name: getattr(analysis.statistics, name) for name in analysis.statistics.__all__}
+    assert all(item.__doc__ for item in public.values())
+    assert "ALPHA" in public and not [name for name in public if name.startswith("_")]
 
 
 def test_estimate_is_scipys_t_interval():

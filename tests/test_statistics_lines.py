@@ -212,6 +212,8 @@ def test_what_is_no_line_says_why(groups, why):
 def test_an_arm_without_x_is_an_error():
     with pytest.raises(KeyError):
         trend(UNEQUAL, {"c1": 0.0})
+    with pytest.raises(ValueError, match="c4: x is not a finite number"):
+        trend(UNEQUAL, {**X, "c4": math.nan})
 
 
 def table(effects, n=4, sd=0.1, seed=0):

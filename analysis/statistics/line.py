@@ -101,8 +101,8 @@ def trend(
     """Least-squares line of errors, shape (n,) an arm, on `x` (arm -> number, such as log2 C), over all runs.
 
     The slope's standard error comes from the arms' own scatter over seeds (the pooled SD, "pure error"), not from the
-    residuals about the line: where the arms follow a curve, residuals hold the curve too, and where they follow a line,
-    they say nothing more about the seeds. What the verdict says, each test at level `alpha`:
+    residuals about the line: where the arms follow a curve, residuals hold the curve too; where they follow a line, all
+    that is lost is a few degrees of freedom. What the verdict says, each test at level `alpha`:
 
     - *error falls with x* / *error rises with x*: the slope differs from zero and the arms agree with a line. A
       monotone effect that is not quite straight is called so too, until the seeds can see that it bends.
@@ -115,8 +115,10 @@ def trend(
 
     An outlier among few arms or seeds can pass for a line: the contrasts beside the trend show which arms differ.
     Arms without runs are left out; those with one seed count, their scatter taken from the others.
-    Raises KeyError where an arm has no x.
+    Raises KeyError where an arm has no x, ValueError where it is not a finite number.
     """
+    if wrong := [name for name in groups if not math.isfinite(x[name])]:
+        raise ValueError(f"{', '.join(wrong)}: x is not a finite number")
     estimates = {name: arm for name, arm in ((name, estimate(v)) for name, v in groups.items()) if arm.n}
     arms = _Arms(estimates, {name: float(x[name]) for name in groups}, *pooled_sd(estimates))
     if none := _why_none(arms):
