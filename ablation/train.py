@@ -71,6 +71,8 @@ class Evaluation:
     top5_error: float
     correct: np.ndarray
     """(images,), bool: which ones the first guess got right."""
+    class_errors: list[float | None]
+    """Top-1 error over the images of each class; None of a class without images."""
 
 
 class Training:
@@ -195,7 +197,7 @@ class Training:
         clock = time.monotonic()
         self.train_seconds = self.progress.epoch_seconds
         self.network.eval()
-        loss, top5, correct = 0.0, 0, []
+        loss, top5, correct, classes = 0.0, 0, [], []
         for images, labels in self.images.evaluation():
             with self.execution.autocast():
                 logits = self.network(images.to(self.execution.dtype))
@@ -204,6 +206,7 @@ class Training:
             hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
             top5 += int(hits.any(1).sum())
             correct.append(hits[:, 0].cpu().numpy())
+            classes.append(labels.cpu().numpy())
         self._count_time(clock)
         right, images_seen = np.concatenate(correct), self.images.evaluation_images
         if len(right) != images_seen:
@@ -213,6 +216,7 @@ class Training:
             _percent(images_seen - right.sum(), images_seen),
             _percent(images_seen - top5, images_seen),
             right,
+            class_errors(right, np.concatenate(classes), self.run.dataset.classes),
         )
 
     def _record_epoch(self, evaluation: Evaluation) -> None:
@@ -258,7 +262,7 @@ class Training:
         self.paths.checkpoint.unlink(missing_ok=True)
 
     def _result(self, evaluation: Evaluation) -> dict[str, Any]:
-        measured = {key: getattr(evaluation, key) for key in ("top1_error", "top5_error", "loss")}
+        measured = {key: getattr(evaluation, key) for key in ("top1_error", "top5_error", "loss", "class_errors")}
         return {
             "id": self.run.id,
             "evaluations": {self.run.dataset.evaluate: {**measured, "images": self.images.evaluation_images}},
@@ -270,6 +274,13 @@ class Training:
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
         }
+
+
+def class_errors(right: np.ndarray, classes: np.ndarray, count: int) -> list[float | None]:
+    """Percent of each of `count` classes' images that were not `right`; both arrays have shape (images,)."""
+    images = np.bincount(classes, minlength=count)
+    wrong = np.bincount(classes[~right], minlength=count)
+    return [_percent(int(w), int(n)) if n else None for w, n in zip(wrong, images, strict=True)]
 
 
 def _percent(part: float, whole: int) -> float:

@@ -10,7 +10,7 @@ from ablation.errors import UserError
 from ablation.records import last_epochs, read_records
 from ablation.run import prepare
 from ablation.sweep import load_sweep
-from ablation.train import Settings, Stopped, Training
+from ablation.train import Settings, Stopped, Training, class_errors
 
 VARYING = ("time", "seconds", "images_per_second")
 
@@ -64,6 +64,7 @@ def test_a_run_leaves_its_files_and_they_agree(start):
     result = json.loads(paths.result.read_text())
     evaluation = result["evaluations"]["test"]
     assert (evaluation["images"], result["epochs"], result["steps"]) == (200, 2, 40)
+    assert 0 <= min(evaluation["class_errors"]) <= evaluation["top1_error"] <= max(evaluation["class_errors"])
     correct = np.unpackbits(np.frombuffer(paths.bits("test").read_bytes(), np.uint8), count=200)
     assert 100 - correct.mean() * 100 == pytest.approx(evaluation["top1_error"])
     assert evaluation["top5_error"] < evaluation["top1_error"] < 90
@@ -189,3 +190,8 @@ def test_a_gpu_that_is_not_there_is_said(start, monkeypatch):
     with pytest.raises(UserError, match="asks for a GPU"):
         choose_execution("fp32", 1, 1)
     assert choose_execution("fp32", 1, None).device == "cpu"
+
+
+def test_class_errors_are_over_each_class():
+    right, classes = np.array([True, False, True, False, False]), np.array([0, 0, 2, 2, 2])
+    assert class_errors(right, classes, 4) == [50.0, None, pytest.approx(200 / 3), None]
