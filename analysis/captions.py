@@ -8,6 +8,15 @@ from analysis.labels import LABELS
 from analysis.published import comparable
 from analysis.verdict import join
 
+DISTRIBUTIONS = (
+    "Share of designs at or below each error, by cardinality, each design's mean over its seeds; the bands hold "
+    "the whole curve with 95%."
+)
+CLASSES = (
+    "Difference of each arm from the baseline over each class, with a 95% interval for that class alone: some of many "
+    "leave out zero by chance."
+)
+
 
 def captions(study: Study, found: list[Finding]) -> dict[str, str]:
     """The caption of each figure in `analysis.figures.FIGURES`."""
@@ -15,6 +24,7 @@ def captions(study: Study, found: list[Finding]) -> dict[str, str]:
     return {
         **{"error_vs_cardinality": _cardinality(found), "contrasts": _contrasts(found)},
         **{"learning_curves": _curves(found), **counted, "error_vs_time": _time(study)},
+        **{"error_distributions": DISTRIBUTIONS, "class_differences": CLASSES},
         "ladder_residuals": "How far each arm is from the budget: what else differs beside cardinality.",
     }
 

@@ -1,5 +1,6 @@
 """Figures draw what the frames hold, with t-intervals, and always the same bytes."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from studies import panel_fields, sweep_fields, write_study
 
+from analysis.classes import class_differences
 from analysis.collect import collect
 from analysis.figures import (
     FIGURES,
@@ -22,6 +24,8 @@ from analysis.figures import (
     to_svg,
 )
 from analysis.figures.errors import COSTS, front
+from analysis.figures.spread import class_differences as draw_classes
+from analysis.figures.spread import error_distributions
 from analysis.findings import findings
 from analysis.statistics import estimate
 from analysis.tables import ladder_frame
@@ -247,9 +251,49 @@ def test_figures_are_as_wide_as_a_column_or_two(columns, width, rows):
 def test_a_family_has_no_cardinality_and_no_activations_to_draw(study):
     from types import SimpleNamespace
 
-    _, _, (finding,) = study
+    _, runs, (finding,) = study
     cost, design = SimpleNamespace(params=1, macs=1, activations=None), SimpleNamespace(cardinality=None)
     arms = [SimpleNamespace(name=name, cost=cost, design=design) for name in "ab"]
-    bare = SimpleNamespace(panel=SimpleNamespace(arms=arms))
-    assert applicable([finding]) == list(FIGURES)
-    assert set(FIGURES) - set(applicable([bare])) == {"error_vs_cardinality", "error_vs_activations"}
+    bare = SimpleNamespace(panel=SimpleNamespace(arms=arms, name=finding.panel.name))
+    assert applicable([finding], runs) == list(FIGURES)
+    assert set(FIGURES) - set(applicable([bare], runs)) == {"error_vs_cardinality", "error_vs_activations"}
+
+
+def test_distributions_are_the_designs_of_each_cardinality(ax):
+    groups = {"C=1": [12.0, 11.0, 13.0, 12.5, 11.5], "C=2": [10.0, 10.5, 11.0, 9.5, 10.2]}
+    error_distributions(ax, groups, "test top-1 error")
+    steps = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
+    assert steps["C=2 (5 designs)"] == ([9.5, 10.0, 10.2, 10.5, 11.0], [0.2, 0.4, 0.6, 0.8, 1.0])
+    assert ax.get_xlabel() == "test top-1 error (%)" and len(ax.collections) == 2
+
+
+def by_class(sweep, runs, gain):
+    """Gives every run errors by class: the baseline's less `gain` of class 3 for the others; class 0 unknown."""
+    for run in sweep.runs():
+        path = sweep.paths(runs, run).result
+        result = json.loads(path.read_text())
+        own = [None, *(10.0 + number + 0.1 * run.seed for number in range(1, 10))]
+        own[3] -= gain * (run.design.cardinality > 1)
+        result["evaluations"]["test"]["class_errors"] = own
+        path.write_text(json.dumps(result))
+
+
+def test_differences_by_class_are_those_of_the_results(ax, tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(["resnet11_1x8d", "resnext11_4x3d"]))
+    by_class(sweep, runs, 2.5)
+    study = collect(sweep, runs)
+    (finding,) = findings(sweep, study)
+    frame = class_differences(finding, study).set_index("name")
+    assert frame.loc["Dress", "difference"] == pytest.approx(-2.5)
+    assert frame.loc["Coat", "difference"] == pytest.approx(0)
+    assert frame.loc["Dress", "low"] < -2.5 < frame.loc["Dress", "high"]
+    assert np.isnan(frame.loc["T-shirt", "difference"])
+    draw_classes(ax, frame.reset_index(), finding)
+    assert [text.get_text() for text in ax.get_xticklabels()][3] == "Dress"
+    assert "class_differences" in applicable([finding], study)
+
+
+def test_without_errors_by_class_there_is_no_figure(study):
+    _, found, finding = study
+    assert class_differences(finding[0], found).empty
+    assert "class_differences" not in applicable(finding, found)

@@ -13,13 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablation.sweep import Sweep
+from analysis.classes import class_differences
 from analysis.collect import Study
 from analysis.figures.contrasts import contrasts
 from analysis.figures.designs import design_space, ladder_residuals
 from analysis.figures.errors import COSTS, error_vs_cardinality, error_vs_cost
+from analysis.figures.spread import class_differences as draw_classes
+from analysis.figures.spread import error_distributions
 from analysis.figures.style import axes, called, height, names, style, to_png, to_svg
 from analysis.figures.training import learning_curves
-from analysis.findings import Finding
+from analysis.findings import Finding, errors, populations
 from analysis.labels import LABELS
 from analysis.tables import ladder_frame
 from analysis.verdict import join
@@ -57,6 +60,8 @@ class Scene:
     @property
     def label(self) -> str:
         """What the error is called: `test top-1 error`."""
+        if self.sweep.outside:
+            return "error"
         evaluations = sorted({panel.dataset.evaluate for panel in self.sweep.panels})
         return f"{join(evaluations)} {LABELS[self.metric].name}"
 
@@ -68,19 +73,19 @@ class Plot:
     title: str
     draw: Callable[[Axes, Finding, Scene], None]
     """Draws a panel; where `whole`, the first panel stands for all."""
-    applies: Callable[[Finding], bool] = lambda finding: True
+    applies: Callable[[Finding, Study], bool] = lambda finding, study: True
     """Whether a panel has anything to show in it."""
     whole: bool = False
     """All panels in one axes."""
 
 
-def has_cardinality(finding: Finding) -> bool:
+def has_cardinality(finding: Finding, study: Study) -> bool:
     """Whether any arm has a C; a family's networks have none."""
     return any(arm.design.cardinality for arm in finding.panel.arms)
 
 
 def _cardinality(ax: Axes, finding: Finding, scene: Scene) -> None:
-    counted = [found for found in scene.found if has_cardinality(found)]
+    counted = [found for found in scene.found if has_cardinality(found, scene.study)]
     error_vs_cardinality(ax, counted, scene.study, scene.metric, scene.label)
 
 
@@ -88,22 +93,48 @@ def _cost(ax: Axes, finding: Finding, scene: Scene, cost: str) -> None:
     error_vs_cost(ax, finding, scene.study, scene.metric, scene.label, cost)
 
 
-def _counted(finding: Finding, cost: str) -> bool:
-    return cost == "seconds" or any(getattr(arm.cost, cost) is not None for arm in finding.panel.arms)
+def _counted(finding: Finding, study: Study, cost: str) -> bool:
+    if cost == "seconds":
+        return bool(study.runs.loc[study.runs["panel"] == finding.panel.name, "seconds"].notna().any())
+    return any(getattr(arm.cost, cost) is not None for arm in finding.panel.arms)
+
+
+def _trained(finding: Finding, study: Study) -> bool:
+    return bool((study.epochs["panel"] == finding.panel.name).any())
+
+
+def _costed(finding: Finding, study: Study) -> bool:
+    return any(_counted(finding, study, cost) for cost in ("params", "macs"))
+
+
+def _population(finding: Finding, scene: Scene) -> dict[str, list[float]]:
+    return populations(finding.panel, errors(scene.sweep, scene.study, finding.panel, finding.look.seeds))
 
 
 FIGURES = {
     "error_vs_cardinality": Plot("Error against cardinality", _cardinality, has_cardinality, whole=True),
     "contrasts": Plot(
-        "Differences", lambda ax, finding, scene: contrasts(ax, finding), lambda f: len(f.panel.arms) > 1
+        "Differences", lambda ax, finding, scene: contrasts(ax, finding), lambda f, _: len(f.panel.arms) > 1
     ),
     "learning_curves": Plot(
         "Learning curves",
         lambda ax, finding, scene: learning_curves(ax, finding.panel, scene.study.epochs, LABELS["top1_error"].name),
+        _trained,
     ),
     "ladder_residuals": Plot(
         "Ladder residuals",
         lambda ax, finding, scene: ladder_residuals(ax, ladder_frame(finding.panel), names(finding.panel)),
+        _costed,
+    ),
+    "error_distributions": Plot(
+        "Distributions of designs",
+        lambda ax, finding, scene: error_distributions(ax, _population(finding, scene), scene.label),
+        lambda finding, study: bool(finding.populations),
+    ),
+    "class_differences": Plot(
+        "Differences by class",
+        lambda ax, finding, scene: draw_classes(ax, class_differences(finding, scene.study), finding),
+        lambda finding, study: not class_differences(finding, study).empty,
     ),
     **{
         f"error_vs_{'time' if cost == 'seconds' else cost}": Plot(
@@ -115,9 +146,9 @@ FIGURES = {
 """Every figure of a report by name, in the order in which a report shows them."""
 
 
-def applicable(found: Sequence[Finding]) -> list[str]:
+def applicable(found: Sequence[Finding], study: Study) -> list[str]:
     """The figures that have something to show, in the report's order."""
-    return [name for name, plot in FIGURES.items() if any(map(plot.applies, found))]
+    return [name for name, plot in FIGURES.items() if any(plot.applies(finding, study) for finding in found)]
 
 
 def draw(
@@ -129,13 +160,13 @@ def draw(
 ) -> dict[str, Figure]:
     """Figures by name: `only` these, or all that apply; `columns` is their width (see `axes`)."""
     scene = Scene(sweep, study, found)
-    chosen = [name for name in applicable(found) if only is None or name in only]
+    chosen = [name for name in applicable(found, study) if only is None or name in only]
     return {name: _figure(name, scene, columns) for name in chosen}
 
 
 def _figure(name: str, scene: Scene, columns: int | None) -> Figure:
     plot = FIGURES[name]
-    shown = [finding for finding in scene.found if plot.applies(finding)]
+    shown = [finding for finding in scene.found if plot.applies(finding, scene.study)]
     figure, own = axes(1 if plot.whole else len(shown), height=_height(name, shown), columns=columns)
     for ax, finding in zip(own, shown, strict=False):
         plot.draw(ax, finding, scene)
