@@ -28,14 +28,15 @@ from analysis.labels import LABELS
 from analysis.methods import methods
 from analysis.pages import Pages
 from analysis.published import comparable
-from analysis.tables import ladder_table, missing_table, results_table
+from analysis.tables import Table, ladder_table, missing_table, results_table, without_blanks
 from analysis.verdict import completeness, dataset_label, headline, join
 
 
 def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequence[str]) -> dict[str, Any]:
     """The whole report. `commands` are what a reader types to get it again."""
     pages = Pages()
-    pages.add("paragraph", text=f"Sweep {sweep.name}: {_lower(completeness(study))}")
+    kind = "Results" if sweep.outside else "Sweep"
+    pages.add("paragraph", text=f"{kind} {sweep.name}: {_lower(completeness(study))}")
     pages.add("verdict", text=headline(sweep, found))
     _results(pages, sweep, study, found)
     _behind(pages, sweep, study, found)
@@ -43,19 +44,21 @@ def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequenc
         pages.add("heading", text="What is missing")
         pages.table(missing_table(study))
     _ladders(pages, sweep)
-    pages.add("heading", text="Training")
-    _figures(pages, study, found, "learning_curves", "ladder_residuals")
-    pages.add("heading", text="Error against cost")
-    _figures(pages, study, found, "error_vs_params", "error_vs_macs", "error_vs_activations", "error_vs_time")
+    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading="Training")
+    costs = ("params", "macs", "activations", "time")
+    _figures(pages, study, found, *(f"error_vs_{cost}" for cost in costs), heading="Error against cost")
     _methods(pages, sweep, study, found)
-    _reproduce(pages, study, commands)
+    _reproduce(pages, sweep, study, commands)
     return {"title": sweep.question, "sweep": sweep.name, "blocks": pages.blocks}
 
 
-def _figures(pages: Pages, study: Study, found: list[Finding], *names: str) -> None:
+def _figures(pages: Pages, study: Study, found: list[Finding], *names: str, heading: str = "") -> None:
     """Those of the named figures that have something to show; side by side where each has one axes."""
-    said, known = captions(study, found), applicable(found)
-    pages.figures_of([(name, said[name]) for name in names if name in known], across=2 if len(found) == 1 else 1)
+    said, known = captions(study, found), applicable(found, study)
+    shown = [(name, said[name]) for name in names if name in known]
+    if heading and shown:
+        pages.add("heading", text=heading)
+    pages.figures_of(shown, across=2 if len(found) == 1 else 1)
 
 
 def _lower(text: str) -> str:
@@ -64,19 +67,21 @@ def _lower(text: str) -> str:
 
 def measure(sweep: Sweep, panel: Panel) -> str:
     """What the panel's errors are: `test top-1 error`."""
-    return f"{panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}"
+    return "error" if sweep.outside else f"{panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}"
 
 
 def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Results")
     for finding in found:
         panel, what = finding.panel, measure(sweep, finding.panel)
-        caption = f"{_name(sweep, panel)}{what} after the last epoch, on {dataset_label(panel)}."
+        where = " of each arm" if sweep.outside else f" after the last epoch, on {dataset_label(panel)}"
+        caption = f"{_name(sweep, panel)}{what}{where}."
         table = results_table(finding, sweep.evidence.metric, what)
-        pages.table(table, caption[0].upper() + caption[1:], name=_file(sweep, panel))
+        pages.table(_known(sweep, table), caption[0].upper() + caption[1:], name=_file(sweep, panel))
     _figures(pages, study, found, "error_vs_cardinality", "contrasts")
     published = [panel for panel in sweep.panels if any(sweep.evidence.metric in arm.published for arm in panel.arms)]
-    for note in [*dict.fromkeys(_published_note(panel) for panel in published), *study.notes]:
+    said = ["Published errors are as the table states them."] if sweep.outside else map(_published_note, published)
+    for note in [*dict.fromkeys(said if published else []), *study.notes]:
         pages.add("paragraph", text=note)
 
 
@@ -86,12 +91,15 @@ def _behind(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> N
     for finding in found:
         name = _name(sweep, finding.panel)
         for table in (beyond_table(finding), confounds_table(finding, study), images_table(finding)):
-            if table:
-                pages.table(captioned(table, name))
-        pages.add("paragraph", text=" ".join(filter(None, (name + tuning(finding.panel), again_text(finding)))))
+            if table and len(_known(sweep, table).columns) > 1:
+                pages.table(captioned(_known(sweep, table), name))
+        tuned = "" if sweep.outside else tuning(finding.panel)
+        if text := " ".join(filter(None, (tuned, again_text(finding)))):
+            pages.add("paragraph", text=name + text)
     together = side_by_side(found)
     if together:
         pages.table(together)
+    _figures(pages, study, found, "error_distributions", "class_differences")
 
 
 def _name(sweep: Sweep, panel: Panel) -> str:
@@ -117,10 +125,18 @@ def _published_note(panel: Panel) -> str:
     )
 
 
+def _known(sweep: Sweep, table: Table) -> Table:
+    """The table without what a table of results did not say."""
+    return without_blanks(table) if sweep.outside else table
+
+
 def _ladders(pages: Pages, sweep: Sweep) -> None:
+    costs = (value for panel in sweep.panels for arm in panel.arms for value in (arm.cost.params, arm.cost.macs))
+    if all(value is None for value in costs):
+        return
     pages.add("heading", text="The ladder")
     for panel in sweep.panels:
-        table = ladder_table(panel)
+        table = _known(sweep, ladder_table(panel))
         last = panel is sweep.panels[-1]
         pages.table(replace(table, note=table.note if last else ""), f"{_name(sweep, panel)}{table.caption}")
 
@@ -130,7 +146,19 @@ def _methods(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> 
     pages.add("facts", facts=methods(sweep, study, found))
 
 
-def _reproduce(pages: Pages, study: Study, commands: Sequence[str]) -> None:
+def _reproduce(pages: Pages, sweep: Sweep, study: Study, commands: Sequence[str]) -> None:
+    pages.add("heading", text="How to reproduce")
+    pages.add("facts", facts=[*([] if sweep.outside else _origin(study)), *_FILES])
+    pages.add("code", text="\n".join(commands))
+
+
+_FILES = [
+    ("Numbers", "every run is in tables/runs.csv, every epoch in tables/epochs.csv"),
+    ("For a paper", "tables/*.tex (LaTeX, booktabs); references.bib: what to cite"),
+]
+
+
+def _origin(study: Study) -> list[tuple[str, str]]:
     origin = study.provenance
     commits = join(origin["commits"]) if origin["commits"] else "not known"
     dirty = ", with changes that were not committed" if origin["dirty"] else ""
@@ -139,8 +167,4 @@ def _reproduce(pages: Pages, study: Study, commands: Sequence[str]) -> None:
     if origin["finished"]:
         first, last = (time[:16].replace("T", " ") for time in origin["finished"])
         facts.append(("Runs finished", f"{first} to {last} UTC" if first != last else f"{first} UTC"))
-    facts.append(("Numbers", "every run is in tables/runs.csv, every epoch in tables/epochs.csv"))
-    facts.append(("For a paper", "tables/*.tex (LaTeX, booktabs); references.bib: what to cite"))
-    pages.add("heading", text="How to reproduce")
-    pages.add("facts", facts=facts)
-    pages.add("code", text="\n".join(commands))
+    return facts
