@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.collect import Study
 from analysis.findings import Finding
 from analysis.labels import LABELS
+from analysis.methods import devices
 from analysis.published import comparable
 from analysis.verdict import join
 
@@ -27,11 +28,6 @@ def captions(study: Study, found: list[Finding]) -> dict[str, str]:
         **{"error_distributions": DISTRIBUTIONS, "class_differences": CLASSES},
         "ladder_residuals": "How far each arm is from the budget: what else differs beside cardinality.",
     }
-
-
-def devices(study: Study) -> str:
-    """What the runs ran on."""
-    return join(study.provenance["devices"] or ["a device that was not recorded"])
 
 
 def _cardinality(found: list[Finding]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -22,25 +24,66 @@ from analysis.html import to_html
 from analysis.latex import to_latex
 from analysis.markdown import to_markdown
 from analysis.pdf import to_pdf
-from analysis.references import to_bibtex
+from analysis.references import cited, to_bibtex
+from analysis.studies import Reported, differences, studies_document, studies_figures, summary_frame
 from analysis.tables import ladder_frame, missing_table, results_frame, to_csv
 
 FORMS = {"markdown": "report.md", "pdf": "report.pdf", "html": "report.html"}
 
 
+@dataclass(frozen=True)
+class Content:
+    """All that stands in a report's folder."""
+
+    name: str
+    document: dict[str, Any]
+    draw: Callable[[], dict[str, Figure]]
+    tables: dict[str, pd.DataFrame]
+    references: str
+
+
 def write_report(
     sweep: Sweep, study: Study, found: list[Finding], out: Path, commands: Sequence[str]
 ) -> dict[str, Path]:
-    """Build the whole report beside its place, then move it there; the paths of `markdown`, `pdf` and `html`.
+    """Write the whole report of one study (see `write`)."""
+    content = Content(
+        name=sweep.name,
+        document=document(sweep, study, found, commands),
+        draw=lambda: draw(sweep, study, found),
+        tables=_tables(sweep, study, found),
+        references=to_bibtex(cited(sweep, found), _versions(study)),
+    )
+    return write(content, out)
+
+
+def write_studies(studies: Sequence[Reported], out: Path, commands: Sequence[str]) -> dict[str, Path]:
+    """Write one report of several studies (see `write`), into a folder with all of their names."""
+    used = set().union(*(cited(one.sweep, one.found) for one in studies))
+    content = Content(
+        name="+".join(one.sweep.name for one in studies),
+        document=studies_document(studies, commands),
+        draw=lambda: studies_figures(studies),
+        tables={"summary": summary_frame(studies), "differences": differences(studies)},
+        references=to_bibtex(used, sorted({version for one in studies for version in _versions(one.study)})),
+    )
+    return write(content, out)
+
+
+def _versions(study: Study) -> list[str]:
+    return study.provenance["versions"].get("ablation", [])
+
+
+def write(content: Content, out: Path) -> dict[str, Path]:
+    """Build a report beside its place below `out`, then move it there; the paths of `markdown`, `pdf` and `html`.
 
     Files of an earlier report give way; others in the folder stay. Raises UserError where typst is missing or `out`
     can't be written to; then nothing has changed.
     """
-    with built(out, sweep.name) as work:
-        _build(work, sweep, study, found, commands)
+    with built(out, content.name) as work:
+        _build(work, content)
         new = _files(work)
-    _remove_old(new, out / sweep.name)
-    return {form: out / sweep.name / file for form, file in FORMS.items()}
+    _remove_old(new, out / content.name)
+    return {form: out / content.name / file for form, file in FORMS.items()}
 
 
 def write_figure_alone(
@@ -95,24 +138,22 @@ def _remove_old(new: list[Path], target: Path) -> None:
                 old.unlink()
 
 
-def _build(folder: Path, sweep: Sweep, study: Study, found: list[Finding], commands: Sequence[str]) -> None:
+def _build(folder: Path, content: Content) -> None:
     for name in ("figures", "tables"):
         (folder / name).mkdir()
     with style():
-        for name, figure in draw(sweep, study, found).items():
+        for name, figure in content.draw().items():
             write_figure(folder / "figures", name, figure)
-    for name, text in _tables(sweep, study, found).items():
-        (folder / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
-    content = document(sweep, study, found, commands)
-    (folder / "report.md").write_text(to_markdown(content), encoding="utf-8")
-    (folder / "report.pdf").write_bytes(to_pdf(content, folder))
-    (folder / "report.html").write_text(to_html(content, folder), encoding="utf-8")
-    for block in content["blocks"]:
+    for name, frame in content.tables.items():
+        (folder / "tables" / f"{name}.csv").write_text(to_csv(frame), encoding="utf-8")
+    (folder / "report.md").write_text(to_markdown(content.document), encoding="utf-8")
+    (folder / "report.pdf").write_bytes(to_pdf(content.document, folder))
+    (folder / "report.html").write_text(to_html(content.document, folder), encoding="utf-8")
+    for block in content.document["blocks"]:
         if block["kind"] == "table" and block["name"]:
-            text = to_latex(block, f"{sweep.name}-{block['name']}")
+            text = to_latex(block, f"{content.name}-{block['name']}")
             (folder / "tables" / f"{block['name']}.tex").write_text(text, encoding="utf-8")
-    cited = to_bibtex(sweep, found, study.provenance["versions"].get("ablation", []))
-    (folder / "references.bib").write_text(cited, encoding="utf-8")
+    (folder / "references.bib").write_text(content.references, encoding="utf-8")
 
 
 def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
@@ -123,12 +164,11 @@ def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
     return paths
 
 
-def _tables(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, str]:
-    frames = {
+def _tables(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataFrame]:
+    return {
         "ladder": pd.concat([ladder_frame(panel) for panel in sweep.panels]),
         "results": pd.concat([results_frame(finding, sweep.evidence.metric) for finding in found]),
         "runs": study.runs,
         "epochs": study.epochs,
         "missing": missing_table(study).frame,
     }
-    return {name: to_csv(frame) for name, frame in frames.items()}

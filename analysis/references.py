@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -32,9 +32,8 @@ def _key(entry: str) -> str:
     return entry[entry.index("{") + 1 : entry.index(",")]
 
 
-def to_bibtex(sweep: Sweep, found: Sequence[Finding], versions: Sequence[str]) -> str:
-    """What the report of a sweep should cite, this toolkit in its `versions` last."""
-    used = cited(sweep, found)
+def to_bibtex(used: Collection[str], versions: Sequence[str]) -> str:
+    """The entries that are `used`, this toolkit in its `versions` last."""
     return "\n".join([*(entry for key, entry in references().items() if key in used), _toolkit(versions)])
 
 

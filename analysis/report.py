@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from analysis.collect import Study
     from analysis.findings import Finding
 
+    Part = tuple[Sweep, Study, list[Finding]]
+
 
 def main(
-    sweep: Annotated[Path, typer.Argument(help="The sweep's YAML file.")],
+    sweeps: Annotated[
+        list[Path], typer.Argument(metavar="SWEEP...", help="The sweep's YAML file; several are set side by side.")
+    ],
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Where reports go, one folder a sweep.")] = Path("reports"),
     changes: Annotated[
@@ -37,32 +41,38 @@ def main(
     """Report what the finished runs of a sweep say, and no more: estimates, intervals, a verdict, what is missing.
 
     Leaves OUT/<sweep>/report.md, report.pdf, report.html, figures/*.svg and *.png, tables/*.csv and *.tex (LaTeX,
-    booktabs) and references.bib, all of them or none.
+    booktabs) and references.bib, all of them or none. Several sweeps get one report, in OUT/<sweep>+<sweep>: each with
+    its own verdict, what differs between them said, nothing tested across them.
 
     \b
     Example:
       python -m analysis.report sweeps/fashion_mnist.yaml
       python -m analysis.report sweeps/table3.yaml --runs /scratch/runs --json
       python -m analysis.report sweeps/table3.yaml --figure error_vs_cardinality --columns 2
+      python -m analysis.report sweeps/table3.yaml sweeps/fashion_mnist.yaml
     """
     if columns and not figure:
         raise UserError("--columns is the width of one figure", remedy="Name it: --figure error_vs_cardinality.")
-    plan, study, found = _found(sweep, changes or [], runs)
-    if figure:
-        _one_figure(plan, study, found, out, figure, columns, json)
+    parts = [_found(path, changes or [], runs) for path in sweeps]
+    finished = [part for part in parts if not part[1].runs.empty]
+    if not finished:
+        raise _nothing_to_report(*parts[0][:2])
+    commands = _commands(parts, changes or [])
+    if len(parts) == 1 and not figure:
+        _report(*parts[0], out, commands, json)
+    elif figure:
+        _one_figure(parts, out, figure, columns, json)
     else:
-        _report(plan, study, found, out, _commands(plan, study, runs, out, changes or []), json)
+        _side_by_side(parts, out, commands, json)
 
 
-def _found(path: Path, changes: Sequence[str], runs: Path) -> tuple[Sweep, Study, list[Finding]]:
+def _found(path: Path, changes: Sequence[str], runs: Path) -> Part:
     from ablation.sweep import load_sweep
     from analysis.collect import collect
     from analysis.findings import findings
 
     sweep = load_sweep(path, changes)
     study = collect(sweep, runs)
-    if study.runs.empty:
-        raise _nothing_to_report(sweep, study)
     return sweep, study, findings(sweep, study)
 
 
@@ -79,12 +89,27 @@ def _report(
         print(f"{headline(sweep, found)}\n\n{_brief(sweep, found)}\n\n" + "\n".join(map(str, written.values())))
 
 
-def _one_figure(
-    sweep: Sweep, study: Study, found: list[Finding], out: Path, name: str, columns: int | None, as_json: bool
-) -> None:
+def _side_by_side(parts: list[Part], out: Path, commands: Sequence[str], as_json: bool) -> None:
+    from analysis.folder import write_studies
+    from analysis.studies import reported
+    from analysis.verdict import headline
+
+    studies = reported(parts)
+    written = write_studies(studies, out, commands)
+    if as_json:
+        answers = [{"sweep": one.label, **_said(one.sweep, one.study, one.found)} for one in studies]
+        print_json({"report": {form: str(path) for form, path in written.items()}, "studies": answers})
+    else:
+        told = [f"{one.label}: {headline(one.sweep, one.found)}" for one in studies]
+        print("\n\n".join(told) + "\n\n" + "\n".join(map(str, written.values())))
+
+
+def _one_figure(parts: list[Part], out: Path, name: str, columns: int | None, as_json: bool) -> None:
     from analysis.folder import write_figure_alone
 
-    files = write_figure_alone(sweep, study, found, out, name, columns)
+    if len(parts) > 1:
+        raise UserError("--figure draws the runs of one sweep", remedy="Give one sweep file.")
+    files = write_figure_alone(*parts[0], out, name, columns)
     if as_json:
         print_json({"figure": {file.suffix[1:]: str(file) for file in files}})
     else:
@@ -99,22 +124,25 @@ def _nothing_to_report(sweep: Sweep, study: Study) -> UserError:
     return UserError(text, remedy=f"Launch it: python -m ablation.launch {sweep.path}")
 
 
-def _commands(sweep: Sweep, study: Study, runs: Path, out: Path, changes: Sequence[str]) -> list[str]:
+def _commands(parts: list[Part], changes: Sequence[str]) -> list[str]:
     """What a reader types to get the runs and this report again; no path of this machine is in it."""
-    path = sweep.path if not sweep.path.is_absolute() else Path("sweeps") / sweep.path.name
+    paths = [s.path if not s.path.is_absolute() else Path("sweeps") / s.path.name for s, _, _ in parts]
     sets = "".join(f" --set {shlex.quote(change)}" for change in changes)
-    commits = study.provenance["commits"]
+    commits = sorted({commit for _, study, _ in parts for commit in study.provenance["commits"]})
     start = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
-    modules = ("ablation.launch", "analysis.report")
-    return [*start, "make setup", *(f".venv/bin/python -m {module} {path}{sets}" for module in modules)]
+    launches = [f".venv/bin/python -m ablation.launch {path}{sets}" for path in paths]
+    return [*start, "make setup", *launches, f".venv/bin/python -m analysis.report {' '.join(map(str, paths))}{sets}"]
 
 
 def _answer(sweep: Sweep, study: Study, found: list[Finding], written: dict[str, Path]) -> dict[str, Any]:
+    return {"report": {form: str(path) for form, path in written.items()}, **_said(sweep, study, found)}
+
+
+def _said(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, Any]:
     from analysis.verdict import headline
 
     metric = sweep.evidence.metric
     return {
-        "report": {form: str(path) for form, path in written.items()},
         "verdict": headline(sweep, found),
         "arms": [_arm(finding, arm, metric) for finding in found for arm in finding.panel.arms],
         "contrasts": [_contrast(f.panel.name, contrast) for f in found for contrast in f.comparison.contrasts],

@@ -19,7 +19,7 @@ HOSTILE = (
 def make(folder, fields=None):
     """A report of a synthetic study; its page."""
     write_study(folder, fields)
-    main(folder / "study.yaml", runs=folder / "runs", out=folder / "reports")
+    main([folder / "study.yaml"], runs=folder / "runs", out=folder / "reports")
     return folder / "reports" / "study" / "report.html"
 
 

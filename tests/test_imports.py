@@ -75,7 +75,7 @@ DRAWN = (
     "analysis.verdict"
 )
 FORMS = "analysis.markdown analysis.html analysis.pdf analysis.latex analysis.references"
-SHOWN = "analysis.tables analysis.figures analysis.document"
+SHOWN = "analysis.tables analysis.figures analysis.document analysis.studies"
 ANALYSIS = {
     "__init__": May(),
     "statistics": May(),
@@ -98,12 +98,13 @@ ANALYSIS = {
     "tables": May(f"{SPINE} {DRAWN}"),
     "figures": May(f"{SPINE} {DRAWN} analysis.tables analysis.classes"),
     "methods": May(f"{SPINE} {DRAWN} analysis.details"),
-    "captions": May(f"{SPINE} {DRAWN}"),
+    "captions": May(f"{SPINE} {DRAWN} analysis.methods"),
     "pages": May("analysis.tables"),
     "document": May(
         f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.captions analysis.pages analysis.details "
         "analysis.confounds analysis.methods"
     ),
+    "studies": May(f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.captions analysis.pages"),
     "markdown": May(),
     "html": May(),
     "latex": May(),

@@ -26,7 +26,7 @@ def made(tmp_path_factory):
     fields["panels"][0]["arms"][1]["name"] = HOSTILE
     fields["panels"].append(panel_fields(tuple(TRUTH)[:2], name="long $", recipe={"base": "fashion", "epochs": 3}))
     write_study(folder, fields)
-    main(folder / "study.yaml", runs=folder / "runs", out=folder / "reports")
+    main([folder / "study.yaml"], runs=folder / "runs", out=folder / "reports")
     return folder / "reports" / "study"
 
 

@@ -32,7 +32,7 @@ def test_what_is_used_is_cited_and_what_is_not_is_not(tmp_path):
 
 
 def test_entries_are_whole_and_their_keys_differ(tmp_path):
-    text = to_bibtex(write_sweep(tmp_path), [], ["0.1.0"])
+    text = to_bibtex(cited(write_sweep(tmp_path), []), ["0.1.0"])
     for entry in [*references().values(), text]:
         assert entry.count("{") == entry.count("}")
     assert re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE)[-1] == "cardinality_ablation"

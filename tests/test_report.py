@@ -32,7 +32,7 @@ def made(finished):
 
 def make(folder, out, **options):
     """A report as the command makes it; its folder."""
-    main(folder / "study.yaml", runs=folder / "runs", out=folder / out, **options)
+    main([folder / "study.yaml"], runs=folder / "runs", out=folder / out, **options)
     return folder / out / "study"
 
 
@@ -113,7 +113,7 @@ def test_the_terminal_gets_verdict_results_and_paths(finished, made, capsys):
 
 def test_one_figure_is_drawn_alone_as_wide_as_a_paper_wants_it(finished, tmp_path, capsys):
     def drawn(**options):
-        main(finished / "study.yaml", runs=finished / "runs", out=tmp_path, figure="contrasts", **options)
+        main([finished / "study.yaml"], runs=finished / "runs", out=tmp_path, figure="contrasts", **options)
         return capsys.readouterr().out.split()
 
     folder = tmp_path / "study" / "figures"
@@ -125,10 +125,10 @@ def test_one_figure_is_drawn_alone_as_wide_as_a_paper_wants_it(finished, tmp_pat
 
 def test_a_figure_that_is_not_there_is_an_error_with_the_names(finished, tmp_path):
     with pytest.raises(UserError, match="no figure 'error_vs_flops'") as error:
-        main(finished / "study.yaml", runs=finished / "runs", out=tmp_path, figure="error_vs_flops")
+        main([finished / "study.yaml"], runs=finished / "runs", out=tmp_path, figure="error_vs_flops")
     assert "error_vs_macs, " in error.value.remedy and not any(tmp_path.iterdir())
     with pytest.raises(UserError, match="--columns is the width of one figure"):
-        main(finished / "study.yaml", columns=2)
+        main([finished / "study.yaml"], columns=2)
 
 
 def test_figures_come_as_pixels_too_200_to_an_inch(made):
