@@ -72,8 +72,10 @@ check: setup ## lint, format, types
 bench: setup data ## measure speeds on this machine
 	$(PY) tests/benchmarks/run.py
 
-calibration: setup ## see over many simulated studies that the statistics keep their promises
+calibration: setup data ## see that the statistics keep their promises: many simulated studies, then 40 real runs (an hour)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m calibration.run
+	$(PY) -m ablation.launch sweeps/calibration.yaml --on local
+	PYTHONPATH=tests $(PY) -m calibration.real
 
 clean: ## remove .venv and caches; runs/ and reports/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
