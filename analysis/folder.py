@@ -93,7 +93,7 @@ def write_figure_alone(
 
     Raises UserError, with the names, where there is no such figure or it has nothing to show.
     """
-    known = applicable(found)
+    known = applicable(found, study)
     if name not in known:
         why = f"{name} has nothing to show for {sweep.name}" if name in FIGURES else f"no figure {name!r}"
         raise UserError(why, remedy=f"Choose from: {', '.join(known)}.")

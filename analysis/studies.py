@@ -36,7 +36,7 @@ class Reported:
 
     def figures(self) -> list[str]:
         """Which figures it has."""
-        return [name for name in FIGURES if name in applicable(self.found)]
+        return [name for name in FIGURES if name in applicable(self.found, self.study)]
 
 
 def reported(parts: Sequence[tuple[Sweep, Study, list[Finding]]]) -> list[Reported]:
