@@ -19,8 +19,10 @@ POOLED = (
 
 def methods(sweep: Sweep, study: Study, found: list[Finding]) -> Facts:
     """What a reader has to know to judge the results: a name and a sentence each."""
-    facts = [*registration_facts(sweep, study, found), *_data_facts(sweep, study), *_recipe_facts(study)]
-    return [*facts, *_execution_facts(sweep, study), ("Statistics", _statistics(sweep, found))]
+    facts = registration_facts(sweep, study, found)
+    if not sweep.outside:
+        facts += [*_data_facts(sweep, study), *_recipe_facts(study), *_execution_facts(sweep, study)]
+    return [*facts, ("Statistics", _statistics(sweep, found))]
 
 
 def _statistics(sweep: Sweep, found: list[Finding]) -> str:

@@ -30,7 +30,7 @@ RECIPE = Recipe(name="not stated", epochs=1, batch=1, norm_batch=1, lr=1.0, sche
 
 
 @dataclass(frozen=True)
-class Reported:
+class Stated:
     """All that is known of a network: what its rows say."""
 
     name: str
@@ -120,7 +120,7 @@ def _panel(name: str, rows: list[Row], baseline: str | None) -> Panel:
 
 def _arm(row: Row) -> Arm:
     known = row.values
-    design = Reported(known.get("design", row.arm), known.get("cardinality"), known.get("width", "–"))
+    design = Stated(known.get("design", row.arm), known.get("cardinality"), known.get("width", "–"))
     price = Cost(known.get("params"), known.get("macs"), known.get("activations"), None)
     published = {"top1_error": known["published"]} if "published" in known else {}
     return Arm(row.arm, cast(Architecture, design), RECIPE, price, published, known.get("axis"))

@@ -23,8 +23,20 @@ if TYPE_CHECKING:
 
 def main(
     sweeps: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="The sweep's YAML file; several are set side by side.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="[SWEEP]...", help="The sweep's YAML file; several are set side by side."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="In place of a sweep: a CSV of runs trained anywhere (arm, seed, error).")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="With --results: the arm to compare with; else the first.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="With --results: points within which arms are equivalent.")
+    ] = None,
+    question: Annotated[str, typer.Option(help="With --results: the report's title.")] = "",
+    name: Annotated[str, typer.Option(help="With --results: the report's name, else the file's.")] = "",
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Where reports go, one folder a sweep.")] = Path("reports"),
     changes: Annotated[
@@ -50,12 +62,17 @@ def main(
       python -m analysis.report sweeps/table3.yaml --runs /scratch/runs --json
       python -m analysis.report sweeps/table3.yaml --figure error_vs_cardinality --columns 2
       python -m analysis.report sweeps/table3.yaml sweeps/fashion_mnist.yaml
+      python -m analysis.report --results mine.csv --baseline resnet50 --margin 0.2
     """
     if columns and not figure:
         raise UserError("--columns is the width of one figure", remedy="Name it: --figure error_vs_cardinality.")
-    parts = [_found(path, changes or [], runs) for path in sweeps]
-    finished = [part for part in parts if not part[1].runs.empty]
-    if not finished:
+    table = {"--baseline": baseline, "--margin": margin, "--question": question, "--name": name}
+    if results:
+        _instead_of(sweeps)
+        parts = [_outside(results, baseline, margin, question, name, changes or [])]
+    else:
+        parts = [_found(path, changes or [], runs) for path in _named(sweeps, table)]
+    if all(study.runs.empty for _, study, _ in parts):
         raise _nothing_to_report(*parts[0][:2])
     commands = _commands(parts, changes or [])
     if len(parts) == 1 and not figure:
@@ -64,6 +81,33 @@ def main(
         _one_figure(parts, out, figure, columns, json)
     else:
         _side_by_side(parts, out, commands, json)
+
+
+def _named(sweeps: list[Path] | None, table: dict[str, Any]) -> list[Path]:
+    """The sweeps, where any is named and nothing is asked that belongs to a table of results."""
+    if not sweeps:
+        raise UserError("no sweep is named", remedy="Name its YAML file, or a CSV of runs: --results mine.csv.")
+    stray = [option for option, value in table.items() if value]
+    if stray:
+        remedy = "A sweep file says that itself; see --set evidence.margin=0.2."
+        raise UserError(f"{stray[0]} belongs to --results", remedy=remedy)
+    return sweeps
+
+
+def _instead_of(sweeps: list[Path] | None) -> None:
+    if sweeps:
+        raise UserError("--results stands in place of a sweep", remedy=f"Leave out {sweeps[0]} or --results.")
+
+
+def _outside(
+    path: Path, baseline: str | None, margin: float | None, question: str, name: str, changes: Sequence[str]
+) -> Part:
+    from analysis.findings import findings
+    from analysis.outside import evidence_of, read_outside
+
+    evidence = evidence_of(changes) | ({} if margin is None else {"margin": margin})
+    sweep, study = read_outside(path, baseline=baseline, question=question, name=name, evidence=evidence)
+    return sweep, study, findings(sweep, study)
 
 
 def _found(path: Path, changes: Sequence[str], runs: Path) -> Part:
@@ -126,12 +170,27 @@ def _nothing_to_report(sweep: Sweep, study: Study) -> UserError:
 
 def _commands(parts: list[Part], changes: Sequence[str]) -> list[str]:
     """What a reader types to get the runs and this report again; no path of this machine is in it."""
+    if parts[0][0].outside:
+        return [_again(parts[0][0])]
     paths = [s.path if not s.path.is_absolute() else Path("sweeps") / s.path.name for s, _, _ in parts]
     sets = "".join(f" --set {shlex.quote(change)}" for change in changes)
     commits = sorted({commit for _, study, _ in parts for commit in study.provenance["commits"]})
     start = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     launches = [f".venv/bin/python -m ablation.launch {path}{sets}" for path in paths]
     return [*start, "make setup", *launches, f".venv/bin/python -m analysis.report {' '.join(map(str, paths))}{sets}"]
+
+
+def _again(sweep: Sweep) -> str:
+    """The command that reports the same table again, beside it."""
+    from analysis.outside import QUESTION
+
+    baselines = {panel.baseline for panel in sweep.panels}
+    options = {"--baseline": baselines.pop() if len(baselines) == 1 else "", "--name": sweep.name}
+    options["--question"] = sweep.question if sweep.question != QUESTION else ""
+    evidence = sweep.evidence.model_dump(mode="json", exclude_defaults=True)
+    said = [f"{option} {shlex.quote(value)}" for option, value in options.items() if value]
+    said += [f"--set {shlex.quote(f'evidence.{key}={value}')}" for key, value in evidence.items()]
+    return " ".join(["python -m analysis.report --results", shlex.quote(sweep.path.name), *said])
 
 
 def _answer(sweep: Sweep, study: Study, found: list[Finding], written: dict[str, Path]) -> dict[str, Any]:

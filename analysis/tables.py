@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -50,6 +50,13 @@ class Table:
         records: list[Any] = self.frame.to_dict("records")
         keys = [column.key or getattr(column.show, "key", "") for column in self.columns]
         return [[_plain(record, key) for key in keys] for record in records]
+
+
+def without_blanks(table: Table) -> Table:
+    """The table without columns that have nothing to show in any row."""
+    cells = zip(*table.rows(), strict=True)
+    kept = [column for column, shown in zip(table.columns, cells, strict=True) if set(shown) != {"–"}]
+    return replace(table, columns=kept)
 
 
 def _plain(row: Row, key: str) -> float | None:
@@ -184,7 +191,7 @@ def results_table(finding: Finding, metric: str, title: str) -> Table:
 
 
 def _short(key: str) -> Callable[[Row], str]:
-    return lambda row: short(row[key])
+    return lambda row: "–" if pd.isna(row[key]) else short(row[key])
 
 
 def _mean_sd(row: Row, metric: str) -> str:
