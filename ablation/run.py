@@ -83,6 +83,11 @@ class Run:
 RUN_JSON, LOG, RESULT = "run.json", "log.jsonl", "result.json"
 
 
+def bits_name(evaluation: str) -> str:
+    """The file of an evaluation's correct examples, in a run's folder."""
+    return f"correct.{evaluation}.bits"
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """Every path of a run."""
@@ -128,7 +133,7 @@ class RunPaths:
 
     def bits(self, evaluation: str) -> Path:
         """Which examples the final network got right, packed, in the data set's order."""
-        return self.runs.joinpath(self.sweep, self.id, f"correct.{evaluation}.bits")
+        return self.runs.joinpath(self.sweep, self.id, bits_name(evaluation))
 
 
 @dataclass(frozen=True)

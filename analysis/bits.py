@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ablation.run import RunPaths, bits_name
+
 Right = NDArray[np.bool_]
+
+
+class BitFiles(Mapping[str, Path]):
+    """Where the bits of runs should be, by run id; paths are made as they are asked for."""
+
+    def __init__(self, folder: Path, evaluations: dict[str, str]) -> None:
+        self.folder, self.evaluations = folder, evaluations
+
+    def __getitem__(self, run: str) -> Path:
+        return RunPaths(self.folder.parent, self.folder.name, run).bits(self.evaluations[run])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.evaluations)
+
+    def __len__(self) -> int:
+        return len(self.evaluations)
+
+    def cut_off(self, images: dict[str, int]) -> list[str]:
+        """The runs whose file is there and has another length than for so many images."""
+        return [run for run, count in images.items() if self._size(run) not in (None, -(-count // 8))]
+
+    def _size(self, run: str) -> int | None:
+        try:
+            return os.stat(f"{self.folder}/{run}/{bits_name(self.evaluations[run])}").st_size  # a Path takes longer
+        except FileNotFoundError:
+            return None
 
 
 def read_right(path: Path, images: int) -> Right | None:

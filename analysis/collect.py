@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ablation.errors import UserError
 from ablation.registration import Registration, content_of, registrations, related
 from ablation.run import Run, RunPaths, RunState, read_state
 from ablation.sweep import Sweep
-from analysis.bits import Right, read_right, stack, trouble
+from analysis.bits import BitFiles, Right, read_right, stack
 from analysis.cache import Cached
 from analysis.finished import read_finished
 
@@ -54,7 +54,7 @@ class Study:
     """Panels x arms x seeds."""
     registrations: list[Registration] = field(default_factory=list)
     """What was registered of these runs, the first one first; none where they were not launched."""
-    bits: dict[str, Path] = field(default_factory=dict)
+    bits: Mapping[str, Path] = field(default_factory=dict)
     """Where the correctness bits of each finished run should be, by run id."""
     lacks: list[str] = field(default_factory=list)
     """What a report can't say for want of records, a sentence each: it stands in its first paragraph."""
@@ -120,7 +120,7 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
     files = {name: sweep.paths(runs_dir, run) for name, run in first.items()}
     known = read_finished(first, files, runs_dir / sweep.name, cache=cache)
     finished, missing = _sorted_out(runs, files, known.rows)
-    bits = {found.run.id: files[found.run.id].bits(found.run.dataset.evaluate) for found in finished}
+    bits = BitFiles(runs_dir / sweep.name, {found.run.id: found.run.dataset.evaluate for found in finished})
     return Study(
         runs=_run_frame(finished),
         epochs=_epoch_frame(finished, known),
@@ -280,17 +280,17 @@ def _check_panels(sweep: Sweep, finished: list[_Finished]) -> list[str]:
     return notes
 
 
-def _cut_off(finished: list[_Finished], bits: dict[str, Path]) -> list[str]:
+def _cut_off(finished: list[_Finished], bits: BitFiles) -> list[str]:
     """What is lacking for bits of another length than the test set; absent ones are lacking without a word."""
-    found = {f.run.id: f for f in finished if trouble(bits[f.run.id], f.row["images"])}
-    if not found:
+    images = {found.run.id: found.row["images"] for found in finished}
+    cut = bits.cut_off(images)
+    if not cut:
         return []
-    name, path = next(iter(found)), bits[next(iter(found))]
-    arms = ", ".join(dict.fromkeys(f.run.arm for f in found.values()))
+    arms = ", ".join(dict.fromkeys(found.run.arm for found in finished if found.run.id in cut))
+    size = 8 * bits[cut[0]].stat().st_size
     return [
-        f"Of {len(found)} {'run' if len(found) == 1 else 'runs'} the file of correct images was cut off ({name}: "
-        f"{8 * path.stat().st_size:,} bits for {found[name].row['images']:,} images), so nothing is said of new images "
-        f"for {arms}."
+        f"Of {len(cut)} {'run' if len(cut) == 1 else 'runs'} the file of correct images was cut off ({cut[0]}: "
+        f"{size:,} bits for {images[cut[0]]:,} images), so nothing is said of new images for {arms}."
     ]
 
 

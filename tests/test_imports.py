@@ -80,7 +80,7 @@ ANALYSIS = {
     "__init__": May(),
     "statistics": May(),
     "published": May(),
-    "bits": May(),
+    "bits": May("run"),
     "logs": May("records"),
     "cache": May("run analysis.logs"),
     "finished": May(f"{SPINE} analysis.logs analysis.cache"),

@@ -56,7 +56,7 @@ def _measure(sweep: Sweep, runs: Path) -> tuple[float, float, float]:
     shutil.rmtree(runs / sweep.name / FOLDER, ignore_errors=True)
     cold = seconds(lambda: collect(sweep, runs))
     plain = seconds(lambda: by_pandas(sweep, runs))
-    return cold, plain, seconds(lambda: collect(sweep, runs))
+    return cold, plain, seconds(lambda: collect(sweep, runs), times=3)
 
 
 def by_pandas(sweep: Sweep, runs: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
