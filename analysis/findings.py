@@ -23,6 +23,7 @@ from analysis.statistics import (
     axis_contrasts,
     compare,
     compare_populations,
+    correlation_by_seed,
     example_interval,
     interaction,
     trend,
@@ -63,6 +64,8 @@ class Finding:
     """Recipes by designs, where the panel's arms cross them."""
     populations: tuple[PopulationContrast, ...] = ()
     """Designs of one cardinality against those of the least, where each has `MANY` or more of them."""
+    correlation: float = math.nan
+    """Mean correlation of the arms' errors over seeds: where it is near 0, pairing by seed would not pay."""
     confirmed: Comparison | None = None
     """The seeds that were added after the registration, by themselves."""
 
@@ -96,6 +99,7 @@ def _finding(sweep: Sweep, panel: Panel, study: Study) -> Finding:
         trend=_trend(panel, groups, look, sweep.evidence.margin),
         again=_again(comparison, look),
         new_images=_new_images(sweep, study, panel, look),
+        correlation=correlation_by_seed(groups, _seeds(study, panel, look)),
         crossed=_crossed(panel, groups, look, sweep.evidence.margin),
         populations=_populations(panel, groups, look),
         confirmed=_compare(sweep, study, panel, later) if later else None,
@@ -109,8 +113,12 @@ def errors(sweep: Sweep, study: Study, panel: Panel, seeds: Sequence[int]) -> di
 
 def _compare(sweep: Sweep, study: Study, panel: Panel, look: Look) -> Comparison:
     groups, evidence = errors(sweep, study, panel, look.seeds), sweep.evidence
-    seeds = {arm.name: study.seeds(panel.name, arm.name, look.seeds) for arm in panel.arms} if evidence.pairs else None
+    seeds = _seeds(study, panel, look) if evidence.pairs else None
     return compare(groups, panel.baseline, alpha=look.alpha, margin=evidence.margin, seeds=seeds)
+
+
+def _seeds(study: Study, panel: Panel, look: Look) -> dict[str, list[int]]:
+    return {arm.name: study.seeds(panel.name, arm.name, look.seeds) for arm in panel.arms}
 
 
 def marked(comparison: Comparison, look: Look, new: dict[str, str]) -> Comparison:
