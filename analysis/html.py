@@ -17,6 +17,9 @@ from typing import Any
 _ASIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
 
+LONG = 24
+"""Letters of a name from which on it may be broken into lines."""
+
 
 def to_html(document: dict[str, Any], folder: Path) -> str:
     """The document of `document.py`, its figures read from `folder`; the same text for the same document."""
@@ -75,7 +78,8 @@ def _table(block: dict[str, Any]) -> str:
 def _row(row: list[str], left: list[bool], values: list[float | None]) -> str:
     first, *rest = zip(row, left, values, strict=True)
     cells = "".join(f"<td{_side(is_left)}{_plain(is_left, value)}>{escape(text)}</td>" for text, is_left, value in rest)
-    return f'<tr><th scope="row"{_side(first[1])}>{escape(first[0])}</th>{cells}</tr>'
+    long = ' class="text long"' if len(first[0]) > LONG else _side(first[1])
+    return f'<tr><th scope="row"{long}>{escape(first[0])}</th>{cells}</tr>'
 
 
 def _side(left: bool) -> str:

@@ -17,7 +17,7 @@ from analysis.figures import applicable, draw
 from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.pages import Pages
-from analysis.tables import Column, Row, Table, number, numeric, text
+from analysis.tables import Column, Row, Table, missing_table, number, numeric, text
 from analysis.verdict import completeness, dataset_label, headline, join
 
 FIGURES = ("error_vs_cardinality", "contrasts")
@@ -63,6 +63,8 @@ def studies_document(studies: Sequence[Reported], commands: Sequence[str]) -> di
         said = captions(one.study, one.found)
         shown = [(f"{index + 1}_{name}", f"{one.label}: {said[name]}") for name in one.figures()]
         pages.figures_of(shown, across=2 if len(one.found) == 1 else 1)
+        if one.study.missing:
+            pages.table(missing_table(one.study), f"{one.label}: runs that are not in this report.")
     pages.add("heading", text="How to reproduce")
     pages.add("code", text="\n".join(commands))
     names = [one.label for one in studies]
@@ -127,7 +129,7 @@ def _interval(row: Row) -> str:
 
 FACTS: dict[str, Callable[[Reported], Iterable[Any]]] = {
     "data": lambda one: [f"{dataset_label(p)}, {p.dataset.evaluate}" for p in one.sweep.panels],
-    "data digest": lambda one: [data.get("digest") for data in one.study.provenance["data"]],
+    "data digest": lambda one: [_short(data.get("digest")) for data in one.study.provenance["data"]],
     "budget": lambda one: [panel.budget.name for panel in one.sweep.panels],
     "recipe": lambda one: [arm.recipe.name for panel in one.sweep.panels for arm in panel.arms],
     "engine": lambda one: one.study.provenance["engines"],
@@ -139,6 +141,10 @@ FACTS: dict[str, Callable[[Reported], Iterable[Any]]] = {
     "baseline": lambda one: [panel.baseline for panel in one.sweep.panels],
 }
 """What is compared of each study; several values where its panels differ."""
+
+
+def _short(digest: str | None) -> str:
+    return str(digest).rpartition(":")[2][:16]
 
 
 def differences(studies: Sequence[Reported]) -> pd.DataFrame:
@@ -166,6 +172,6 @@ def _of_recipes(one: Reported, field: str) -> list[str]:
 def differences_table(studies: Sequence[Reported]) -> Table:
     """What differs between the studies, and what of the rest would matter if it did."""
     labels = [one.label for one in studies]
-    columns = [Column("", text("what"), left=True), *(Column(label, text(label), left=True) for label in labels)]
+    columns = [Column("fact", text("what"), left=True), *(Column(label, text(label), left=True) for label in labels)]
     columns.append(Column("differs", lambda row: "yes" if row["differs"] else "", left=True))
     return Table("What the studies are, and what differs between them.", differences(studies), columns)
