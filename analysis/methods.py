@@ -41,9 +41,8 @@ def _statistics(sweep: Sweep, found: list[Finding]) -> str:
         text += " The arms' spreads differ (Brown-Forsythe): the pooled SD is in doubt; Welch's p are in results.csv."
     known = [f.correlation for f in found if math.isfinite(f.correlation)]
     if known:
-        text += (
-            f" Over seeds the arms' errors correlate by {sum(known) / len(known):.2f} (pairing pays from about 0.5)."
-        )
+        mean = sum(known) / len(known)
+        text += f" Over seeds the arms' errors correlate by {mean:.2f}: pairing by seed would pay above about 0.6."
     if any(f.trend for f in found):
         text += " The trend: a least-squares line in log2 C, its error from the seeds' scatter; none where it fits ill."
     return text
