@@ -124,6 +124,14 @@ def _anything_known(sweep: Sweep, runs: Path) -> bool:
     return any(log.exists() and b'"epoch"' in log.read_bytes() for log in logs)
 
 
+def registration_files(runs: Path, sweep: str) -> list[Path]:
+    """The files of a sweep's registrations, the first one first."""
+    found: list[Path] = []
+    while (path := _path(runs, sweep, len(found) + 1)).exists():
+        found.append(path)
+    return found
+
+
 def registrations(runs: Path, sweep: str) -> list[Registration]:
     """All that were made for a sweep, the first one first; none where it was never launched.
 

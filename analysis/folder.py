@@ -26,7 +26,7 @@ from analysis.markdown import to_markdown
 from analysis.pdf import to_pdf
 from analysis.references import cited, to_bibtex
 from analysis.studies import Reported, differences, studies_document, studies_figures, summary_frame
-from analysis.tables import ladder_frame, missing_table, results_frame, to_csv
+from analysis.tables import tidy, to_csv
 
 FORMS = {"markdown": "report.md", "pdf": "report.pdf", "html": "report.html"}
 
@@ -50,7 +50,7 @@ def write_report(
         name=sweep.name,
         document=document(sweep, study, found, commands),
         draw=lambda: draw(sweep, study, found),
-        tables=_tables(sweep, study, found),
+        tables=tidy(sweep, study, found),
         references=to_bibtex(cited(sweep, found), _versions(study)),
     )
     return write(content, out)
@@ -84,6 +84,16 @@ def write(content: Content, out: Path) -> dict[str, Path]:
         new = _files(work)
     _remove_old(new, out / content.name)
     return {form: out / content.name / file for form, file in FORMS.items()}
+
+
+def write_tables(sweep: Sweep, study: Study, found: list[Finding], out: Path) -> list[Path]:
+    """Write the tables alone, as CSV, into the report's folder; their paths. Raises UserError as `write` does."""
+    frames = tidy(sweep, study, found)
+    with built(out, sweep.name) as work:
+        (work / "tables").mkdir()
+        for name, frame in frames.items():
+            (work / "tables" / f"{name}.csv").write_text(to_csv(frame), encoding="utf-8")
+    return [out / sweep.name / "tables" / f"{name}.csv" for name in frames]
 
 
 def write_figure_alone(
@@ -162,13 +172,3 @@ def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
     paths[0].write_text(to_svg(figure), encoding="utf-8")
     paths[1].write_bytes(to_png(figure))
     return paths
-
-
-def _tables(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataFrame]:
-    return {
-        "ladder": pd.concat([ladder_frame(panel) for panel in sweep.panels]),
-        "results": pd.concat([results_frame(finding, sweep.evidence.metric) for finding in found]),
-        "runs": study.runs,
-        "epochs": study.epochs,
-        "missing": missing_table(study).frame,
-    }

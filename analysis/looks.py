@@ -35,7 +35,7 @@ def look_of(sweep: Sweep, pending: set[int], registered: Registration | None) ->
 
     `pending` are the seeds of the panel's runs that may still finish.
     """
-    seeds, looks = _plan(sweep, registered)
+    seeds, looks = plan_of(sweep, registered)
     alphas = look_alphas(looks)
     for number in range(len(looks), 0, -1):
         own = seeds[: looks[number - 1]]
@@ -47,14 +47,14 @@ def look_of(sweep: Sweep, pending: set[int], registered: Registration | None) ->
 
 def confirming(sweep: Sweep, pending: set[int], registered: Registration | None) -> Look | None:
     """The seeds that were added after the registration, all finished: by themselves they may confirm or refute."""
-    planned = _plan(sweep, registered)[0]
+    planned = plan_of(sweep, registered)[0]
     added = tuple(seed for seed in sweep.seeds if seed not in planned)
     if len(added) < 2 or pending & set(added):
         return None
     return Look(added, ALPHA, 1, 1)
 
 
-def _plan(sweep: Sweep, registered: Registration | None) -> tuple[tuple[int, ...], Sequence[int]]:
+def plan_of(sweep: Sweep, registered: Registration | None) -> tuple[tuple[int, ...], Sequence[int]]:
     """The registered seeds that the sweep still has, and the looks at them."""
     if registered is None:
         return sweep.seeds, sweep.looks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,17 @@ def read_outside(
         outside=True,
     )
     return sweep, _study(sweep, rows)
+
+
+def command_of(sweep: Sweep, file: str, evidence: dict[str, Any]) -> str:
+    """What reports a table of this sweep's runs; `evidence` is beside the sweep's own."""
+    baselines = {panel.baseline for panel in sweep.panels}
+    options = {"--baseline": baselines.pop() if len(baselines) == 1 else "", "--name": sweep.name}
+    options["--question"] = sweep.question if sweep.question != QUESTION else ""
+    asked = sweep.evidence.model_dump(mode="json", exclude_defaults=True, exclude={"metric"}) | evidence
+    said = [f"{option} {shlex.quote(value)}" for option, value in options.items() if value]
+    said += [f"--set {shlex.quote(f'evidence.{key}={json.dumps(value)}')}" for key, value in asked.items()]
+    return " ".join(["python -m analysis.report --results", shlex.quote(file), *said])
 
 
 def evidence_of(changes: Sequence[str]) -> dict[str, Any]:

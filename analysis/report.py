@@ -48,6 +48,13 @@ def main(
     columns: Annotated[
         int | None, typer.Option(min=1, max=2, help="With --figure: its width in columns of a paper.")
     ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the tables alone, as CSV.")] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="FILE.zip", help="Pack sweep, registration and tables for a reader.")
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="With --bundle: no names of people, hosts, paths, commits.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the estimates and verdicts for machines.")] = False,
 ) -> None:
     """Report what the finished runs of a sweep say, and no more: estimates, intervals, a verdict, what is missing.
@@ -63,9 +70,13 @@ def main(
       python -m analysis.report sweeps/table3.yaml --figure error_vs_cardinality --columns 2
       python -m analysis.report sweeps/table3.yaml sweeps/fashion_mnist.yaml
       python -m analysis.report --results mine.csv --baseline resnet50 --margin 0.2
+      python -m analysis.report sweeps/table3.yaml --bundle table3.zip --anonymous
     """
     if columns and not figure:
         raise UserError("--columns is the width of one figure", remedy="Name it: --figure error_vs_cardinality.")
+    _one_of({"--figure": figure, "--csv": csv, "--bundle": bundle})
+    if anonymous and not bundle:
+        raise UserError("--anonymous belongs to --bundle", remedy="Add --bundle FILE.zip.")
     table = {"--baseline": baseline, "--margin": margin, "--question": question, "--name": name}
     if results:
         _instead_of(sweeps)
@@ -75,12 +86,36 @@ def main(
     if all(study.runs.empty for _, study, _ in parts):
         raise _nothing_to_report(*parts[0][:2])
     commands = _commands(parts, changes or [])
-    if len(parts) == 1 and not figure:
+    if csv or bundle:
+        _files_alone(parts, out, bundle, runs, anonymous, json)
+    elif len(parts) == 1 and not figure:
         _report(*parts[0], out, commands, json)
     elif figure:
         _one_figure(parts, out, figure, columns, json)
     else:
         _side_by_side(parts, out, commands, json)
+
+
+def _one_of(options: dict[str, Any]) -> None:
+    given = [option for option, value in options.items() if value]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)}: each is written in place of the report", remedy="Give one of them.")
+
+
+def _files_alone(parts: list[Part], out: Path, bundle: Path | None, runs: Path, anonymous: bool, as_json: bool) -> None:
+    from analysis.bundle import write_bundle
+    from analysis.folder import write_tables
+
+    if len(parts) > 1:
+        raise UserError(f"{'--bundle' if bundle else '--csv'} is of one sweep", remedy="Give one sweep file.")
+    if bundle:
+        files = [write_bundle(bundle, parts[0], runs, anonymous=anonymous)]
+    else:
+        files = write_tables(*parts[0], out)
+    if as_json:
+        print_json({"bundle": str(bundle)} if bundle else {"tables": [str(file) for file in files]})
+    else:
+        print("\n".join(map(str, files)))
 
 
 def _named(sweeps: list[Path] | None, table: dict[str, Any]) -> list[Path]:
@@ -171,26 +206,15 @@ def _nothing_to_report(sweep: Sweep, study: Study) -> UserError:
 def _commands(parts: list[Part], changes: Sequence[str]) -> list[str]:
     """What a reader types to get the runs and this report again; no path of this machine is in it."""
     if parts[0][0].outside:
-        return [_again(parts[0][0])]
+        from analysis.outside import command_of
+
+        return [command_of(parts[0][0], parts[0][0].path.name, {})]
     paths = [s.path if not s.path.is_absolute() else Path("sweeps") / s.path.name for s, _, _ in parts]
     sets = "".join(f" --set {shlex.quote(change)}" for change in changes)
     commits = sorted({commit for _, study, _ in parts for commit in study.provenance["commits"]})
     start = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     launches = [f".venv/bin/python -m ablation.launch {path}{sets}" for path in paths]
     return [*start, "make setup", *launches, f".venv/bin/python -m analysis.report {' '.join(map(str, paths))}{sets}"]
-
-
-def _again(sweep: Sweep) -> str:
-    """The command that reports the same table again, beside it."""
-    from analysis.outside import QUESTION
-
-    baselines = {panel.baseline for panel in sweep.panels}
-    options = {"--baseline": baselines.pop() if len(baselines) == 1 else "", "--name": sweep.name}
-    options["--question"] = sweep.question if sweep.question != QUESTION else ""
-    evidence = sweep.evidence.model_dump(mode="json", exclude_defaults=True)
-    said = [f"{option} {shlex.quote(value)}" for option, value in options.items() if value]
-    said += [f"--set {shlex.quote(f'evidence.{key}={value}')}" for key, value in evidence.items()]
-    return " ".join(["python -m analysis.report --results", shlex.quote(sweep.path.name), *said])
 
 
 def _answer(sweep: Sweep, study: Study, found: list[Finding], written: dict[str, Path]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Columns: arm, seed, error (percent; `nan` where the run diverged). Optional: panel, design, cardinality, width, params,
 macs, activations, published (percent), axis (what an arm varies) - the same in all rows of an arm - and of each run
 top5_error, train_error, loss, images, epochs, seconds, images_per_second, device, device_name, run_id, and state and
-message where it did not finish. `top1_error` may stand in place of `error`: the tables of a report can be read again.
+message where it did not finish. Without `error`,
+`top1_error` is read: the tables of a report can be read again.
 """
 
 from __future__ import annotations
@@ -105,8 +106,6 @@ def _check_header(names: list[str], path: Path) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"column {name!r} stands twice", where=where, remedy="Name each column once.")
-    if len(has_error) == 2:
-        raise UserError("both error and top1_error", where=where, remedy="Keep the one to be compared.")
     for name in names:
         near = did_you_mean(name, list(COLUMNS))
         if name not in COLUMNS and near.startswith("Did you mean"):

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ablation.budget import Budget
-from ablation.sweep import Panel
+from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
 from analysis.findings import Finding
 from analysis.labels import LABELS
@@ -243,6 +243,17 @@ def missing_table(study: Study) -> Table:
     keys = ["panel", "arm", "seed", "state", "message"]
     columns = [numeric(key) if key == "seed" else Column(key, text(key), left=True) for key in keys]
     return Table("Runs that are not in this report.", pd.DataFrame(study.missing, columns=keys), columns)
+
+
+def tidy(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataFrame]:
+    """Everything a report rests on, as frames by name: ladder, results, runs, epochs, missing."""
+    return {
+        "ladder": pd.concat([ladder_frame(panel) for panel in sweep.panels]),
+        "results": pd.concat([results_frame(finding, sweep.evidence.metric) for finding in found]),
+        "runs": study.runs,
+        "epochs": study.epochs,
+        "missing": missing_table(study).frame,
+    }
 
 
 def to_csv(frame: pd.DataFrame) -> str:

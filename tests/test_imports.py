@@ -111,7 +111,8 @@ ANALYSIS = {
     "references": May(f"{SPINE} {DRAWN}"),
     "pdf": May(),
     "folder": May(f"{SPINE} {DRAWN} {SHOWN} {FORMS}"),
-    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.outside analysis.folder"),
+    "bundle": May(f"{SPINE} {DRAWN} analysis.outside analysis.results analysis.tables"),
+    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.outside analysis.bundle analysis.folder"),
 }
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()
