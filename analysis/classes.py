@@ -28,10 +28,11 @@ def class_differences(finding: Finding, study: Study) -> pd.DataFrame:
 
     Columns arm, number, name, difference, low, high; empty where the runs kept no errors by class.
     """
-    panel = finding.panel
-    rows = {arm.name: _errors(study, panel.name, arm.name, finding.look.seeds) for arm in panel.arms}
+    panel, seeds = finding.panel, finding.look.seeds
+    many = sum(len(study.of(panel.name, arm.name, seeds)) for arm in panel.arms) > MOST
+    rows = {arm.name: None if many else _errors(study, panel.name, arm.name, seeds) for arm in panel.arms}
     base = rows.get(panel.baseline)
-    if base is None or sum(map(len, (own for own in rows.values() if own is not None))) > MOST:
+    if base is None:
         return pd.DataFrame(columns=["arm", "number", "name", "difference", "low", "high"])
     called = NAMES.get(panel.dataset.name, [])
     found = []

@@ -66,12 +66,13 @@ def _seconds(study: Study, panel: str, arm: str) -> float | None:
 def last_tenth(study: Study, panel: str, arm: str, seeds: tuple[int, ...]) -> np.ndarray:
     """The change of each run's test error over the last tenth of its epochs (one epoch at least), in points."""
     rows = study.epochs[(study.epochs["panel"] == panel) & (study.epochs["arm"] == arm)]
-    found = []
-    for _, run in rows[rows["seed"].isin(seeds)].groupby("seed"):
-        errors = run.sort_values("epoch")["top1_error"].astype(float).to_numpy()
-        if len(errors) > 1:
-            found.append(errors[-1] - errors[-1 - max(1, round(LAST * len(errors)))])
-    return np.asarray(found)
+    rows = rows[rows["seed"].isin(seeds)].sort_values(["seed", "epoch"])
+    _, starts, counts = np.unique(rows["seed"].to_numpy(), return_index=True, return_counts=True)
+    several = counts > 1
+    last, back = (starts + counts - 1)[several], np.maximum(1, np.round(LAST * counts).astype(int))[several]
+    errors = rows["top1_error"].astype(float).to_numpy()
+    change: np.ndarray = errors[last] - errors[last - back]
+    return change
 
 
 def still_falls(change: np.ndarray) -> bool:
