@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def read_outside(
     UserError, with file:line where it has one, for a file that can't be read, an unknown baseline, or where no run has
     an error.
     """
+    if name and not re.fullmatch(r"\w[\w .+-]*", name):
+        raise UserError(f"--name {name}: not the name of a folder", remedy="Use letters, digits, spaces and . + - _.")
     rows = read_results(path)
     panels = tuple(_panel(panel, [row for row in rows if row.panel == panel], baseline) for panel in _panels(rows))
     sweep = Sweep(
@@ -124,11 +127,10 @@ def _panel(name: str, rows: list[Row], baseline: str | None) -> Panel:
     arms = tuple(_arm(first[arm]) for arm in dict.fromkeys(row.arm for row in rows))
     names = [arm.name for arm in arms]
     if baseline and baseline not in names:
-        what = f"baseline {baseline!r} is not an arm" + (f" of panel {name!r}" if name else "")
-        raise UserError(what, remedy=did_you_mean(baseline, names))
+        raise UserError(f"baseline {baseline!r} is not an arm of panel {name!r}", remedy=did_you_mean(baseline, names))
     base = arms[names.index(baseline)] if baseline else arms[0]
     budget = Budget(f"of {base.name}", TEMPLATES[50], base.cost.params, base.cost.macs, base.cost.activations, None)
-    return Panel(name or "runs", budget, DATA, RECIPE, base.name, arms)
+    return Panel(name, budget, DATA, RECIPE, base.name, arms)
 
 
 def _arm(row: Row) -> Arm:
@@ -158,13 +160,13 @@ def _study(sweep: Sweep, rows: list[Row]) -> Study:
 
 
 def _run(row: Row) -> dict[str, Any]:
-    about = {"panel": row.panel or "runs", "arm": row.arm, "seed": row.seed, "top1_error": row.error}
+    about = {"panel": row.panel, "arm": row.arm, "seed": row.seed, "top1_error": row.error}
     return {"design": row.arm, **row.values, **about}
 
 
 def _missing(row: Row) -> dict[str, Any]:
     message = row.values.get("message") or ("diverged: no finite error" if row.state == "failed" else "")
-    return {"panel": row.panel or "runs", "arm": row.arm, "seed": row.seed, "state": row.state, "message": message}
+    return {"panel": row.panel, "arm": row.arm, "seed": row.seed, "state": row.state, "message": message}
 
 
 def _lacks(rows: list[Row]) -> list[str]:

@@ -127,7 +127,7 @@ def _row(fields: dict[str, str], where: str) -> Row:
     error = _error(fields.get("error", fields.get("top1_error", "")), state, where)
     state = "failed" if state == "done" and error is None else state
     seed = _count("seed", fields["seed"], where)
-    return Row(where, fields.get("panel", ""), fields["arm"], seed, error, state, values)
+    return Row(where, fields.get("panel") or "runs", fields["arm"], seed, error, state, values)
 
 
 def _error(cell: str, state: str, where: str) -> float | None:
@@ -152,9 +152,9 @@ def _number(name: str, cell: str, where: str) -> float:
 
 
 def _count(name: str, cell: str, where: str) -> int:
-    value = _number(name, cell, where)
     least = 0 if name == "seed" else 1
-    if not math.isfinite(value) or value != int(value) or value < least:
+    value = int(cell) if cell.isascii() and cell.isdigit() else _number(name, cell, where)
+    if not least <= value < 1 << 63 or value != int(value):
         raise UserError(f"{name} {cell!r} is no whole number of at least {least}", where=where)
     return int(value)
 

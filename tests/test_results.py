@@ -163,6 +163,7 @@ def test_seconds_before_a_byte_order_mark_and_spaces_are_fine(tmp_path, capsys):
         ("arm,seed,error\na,0,22,5\n", "mine.csv:2", "4 cells in a table of 3 columns"),
         ("arm,seed,error\na,0.5,22\n", "mine.csv:2", "seed '0.5' is no whole number"),
         ("arm,seed,error\na,-1,22\n", "mine.csv:2", "seed '-1' is no whole number"),
+        ("arm,seed,error\na,9999999999999999999999,22\n", "mine.csv:2", "is no whole number"),
         ("arm,seed,error\na,nan,22\n", "mine.csv:2", "seed 'nan' is no whole number"),
         ("arm,seed,error\n,0,22\n", "mine.csv:2", "no arm"),
         ("arm,seed,error\na,0,-2\n", "mine.csv:2", "error -2 is no percentage"),
@@ -190,6 +191,7 @@ def test_a_table_that_can_not_be_read_is_one_error_with_its_line(tmp_path, text,
         ({"changes": ["evidence.margn=1"]}, "only evidence can be set"),
         ({"changes": ["seeds=2"]}, "only evidence can be set"),
         ({"margin": -1.0}, "margin"),
+        ({"name": "../up"}, "not the name of a folder"),
     ],
 )
 def test_an_option_that_does_not_fit_is_one_error(tmp_path, options, what):
