@@ -44,7 +44,8 @@ def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequenc
         pages.add("heading", text="What is missing")
         pages.table(missing_table(study))
     _ladders(pages, sweep)
-    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading="Training")
+    trained = "" if study.epochs.empty else "Training"
+    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading=trained)
     costs = ("params", "macs", "activations", "time")
     _figures(pages, study, found, *(f"error_vs_{cost}" for cost in costs), heading="Error against cost")
     _methods(pages, sweep, study, found)
@@ -138,7 +139,10 @@ def _ladders(pages: Pages, sweep: Sweep) -> None:
     for panel in sweep.panels:
         table = _known(sweep, ladder_table(panel))
         last = panel is sweep.panels[-1]
-        pages.table(replace(table, note=table.note if last else ""), f"{_name(sweep, panel)}{table.caption}")
+        pages.table(
+            replace(table, note=table.note if last and not sweep.outside else ""),
+            f"{_name(sweep, panel)}{table.caption}",
+        )
 
 
 def _methods(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
