@@ -16,8 +16,8 @@ HEAD = """\
 Made by `make calibration`, never edited by hand; each section says on what machine, from which commit and when.
 """
 SIMULATED = """\
-Studies whose truth is known, drawn as each row says, then judged by the functions that the report uses. Five arms
-against one baseline, seed SD 0.12 points, where nothing else is said. *Found* is the share of studies, give or take
+Studies whose truth is known, drawn as each row says, then judged by the functions that the report uses. Five arms,
+one of them the baseline, seed SD 0.12 points, where nothing else is said. *Found* is the share of studies, give or take
 one standard error. The test suite holds the same promises over fewer studies. All rows:
 [simulated.csv](simulated.csv)."""
 FIELDS = ("part", "what", "found", "standard_error", "studies", "low", "high", "holds")
