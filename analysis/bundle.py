@@ -10,8 +10,10 @@ import io
 import json
 import os
 import re
+import shlex
 import socket
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,12 +39,16 @@ _PLACES = re.compile(r"\w+://\S+|\S+@\S+\.\S+|(?<![\w.<])~?(?:/[\w.@+~-]+){2,}/?
 _UNTOLD = "(left out)"
 
 
-def write_bundle(path: Path, study: tuple[Sweep, Study, list[Finding]], runs: Path, *, anonymous: bool) -> Path:
+def write_bundle(
+    path: Path, study: tuple[Sweep, Study, list[Finding]], runs: Path, *, anonymous: bool, changes: Sequence[str] = ()
+) -> Path:
     """Write the bundle of a study whose run folders lie below `runs`; the path.
+
+    `changes` were made to the sweep beside its file, and are named.
 
     Raises UserError where it can't be written; then nothing has changed.
     """
-    files = _files(*study, runs, anonymous=anonymous)
+    files = _files(*study, runs, changes, anonymous=anonymous)
     if anonymous:
         names = _names(study[0], runs)
         files = {_scrubbed(name, names): _scrubbed(text, names) for name, text in files.items()}
@@ -70,7 +76,9 @@ def _zip(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def _files(sweep: Sweep, study: Study, found: list[Finding], runs: Path, *, anonymous: bool) -> dict[str, str]:
+def _files(
+    sweep: Sweep, study: Study, found: list[Finding], runs: Path, changes: Sequence[str], *, anonymous: bool
+) -> dict[str, str]:
     frames = tidy(sweep, study, found) | {"runs": rows_again(sweep, study)}
     if anonymous:
         frames["runs"] = frames["runs"].drop(columns="device_name")
@@ -83,7 +91,7 @@ def _files(sweep: Sweep, study: Study, found: list[Finding], runs: Path, *, anon
         files[sweep.path.name] = plain if anonymous else text  # comments may name anybody
     for path in registration_files(runs, sweep.name):
         files[path.name] = _registration(path, anonymous=anonymous)
-    return files | {"README.md": _readme(sweep, study, found, sorted(files), anonymous=anonymous)}
+    return files | {"README.md": _readme(sweep, study, found, sorted(files), changes, anonymous=anonymous)}
 
 
 def _registration(path: Path, *, anonymous: bool) -> str:
@@ -126,7 +134,9 @@ def _row_again(sweep: Sweep, panel: str, arm: Any, done: Any, gone: Any) -> dict
     }
 
 
-def _readme(sweep: Sweep, study: Study, found: list[Finding], files: list[str], *, anonymous: bool) -> str:
+def _readme(
+    sweep: Sweep, study: Study, found: list[Finding], files: list[str], changes: Sequence[str], *, anonymous: bool
+) -> str:
     origin = study.provenance
     versions = "; ".join(f"{name} {' or '.join(map(str, v))}" for name, v in origin["versions"].items() if v)
     _, looks = plan_of(sweep, first(study))
@@ -141,6 +151,8 @@ def _readme(sweep: Sweep, study: Study, found: list[Finding], files: list[str], 
         "again. The whole report needs the runs.",
         "\n".join(["Files:", "", *(f"- {name}" for name in files)]),
     ]
+    if changes and not sweep.outside:
+        parts.append(f"The sweep was changed by {' '.join(f'--set {shlex.quote(change)}' for change in changes)}.")
     if not anonymous:
         parts.append(f"Commits: {', '.join(origin['commits']) or 'not known'}. Versions: {versions or 'not known'}.")
     return "\n\n".join(parts) + "\n"

@@ -87,7 +87,7 @@ def main(
         raise _nothing_to_report(*parts[0][:2])
     commands = _commands(parts, changes or [])
     if csv or bundle:
-        _files_alone(parts, out, bundle, runs, anonymous, json)
+        _files_alone(parts, out, (bundle, runs, anonymous, changes or []), json)
     elif len(parts) == 1 and not figure:
         _report(*parts[0], out, commands, json)
     elif figure:
@@ -102,14 +102,17 @@ def _one_of(options: dict[str, Any]) -> None:
         raise UserError(f"{' and '.join(given)}: each is written in place of the report", remedy="Give one of them.")
 
 
-def _files_alone(parts: list[Part], out: Path, bundle: Path | None, runs: Path, anonymous: bool, as_json: bool) -> None:
+def _files_alone(
+    parts: list[Part], out: Path, packed: tuple[Path | None, Path, bool, Sequence[str]], as_json: bool
+) -> None:
     from analysis.bundle import write_bundle
     from analysis.folder import write_tables
 
+    bundle, runs, anonymous, changes = packed
     if len(parts) > 1:
         raise UserError(f"{'--bundle' if bundle else '--csv'} is of one sweep", remedy="Give one sweep file.")
     if bundle:
-        files = [write_bundle(bundle, parts[0], runs, anonymous=anonymous)]
+        files = [write_bundle(bundle, parts[0], runs, anonymous=anonymous, changes=changes)]
     else:
         files = write_tables(*parts[0], out)
     if as_json:

@@ -129,6 +129,12 @@ def test_it_holds_sweep_registration_tables_and_how_to_go_on(tmp_path):
     assert "c0ffee" in found["README.md"] and "All 15 runs finished." in found["README.md"]
 
 
+def test_what_was_changed_beside_the_file_is_named(tmp_path):
+    write_study(tmp_path)
+    readme = texts(pack(tmp_path, changes=["seeds=2", "evidence.margin=0.2"]))["README.md"]
+    assert "changed by --set seeds=2 --set evidence.margin=0.2." in readme and "--set evidence.margin=0.2\n" in readme
+
+
 PLANTED = ["alice", "gpu-node17", "/home/alice", "lab.example.org", "alice@lab.example.org", "c0ffee", "secret-remote"]
 
 
