@@ -117,9 +117,8 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
         raise UserError("not a folder", where=str(runs_dir), remedy="Give the folder of runs: --runs runs/.")
     runs = sweep.runs()
     first = {run.id: run for run in reversed(runs)}  # a run that two panels share is read once
-    files = {name: sweep.paths(runs_dir, run) for name, run in first.items()}
-    known = read_finished(first, files, runs_dir / sweep.name, cache=cache)
-    finished, missing = _sorted_out(runs, files, known.rows)
+    known = read_finished(first, runs_dir / sweep.name, cache=cache)
+    finished, missing = _sorted_out(runs, runs_dir, known.rows)
     bits = BitFiles(runs_dir / sweep.name, {found.run.id: found.run.dataset.evaluate for found in finished})
     return Study(
         runs=_run_frame(finished),
@@ -135,12 +134,13 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
 
 
 def _sorted_out(
-    runs: list[Run], files: dict[str, RunPaths], rows: list[dict[str, Any]]
+    runs: list[Run], runs_dir: Path, rows: list[dict[str, Any]]
 ) -> tuple[list[_Finished], list[dict[str, Any]]]:
     """The runs with usable numbers, and what is missing."""
     known, about = {row["id"]: row for row in rows}, {row["about"]: row["about"] for row in rows}
     parsed = {text: json.loads(text) for text in about}
-    states = {name: _state(paths) for name, paths in files.items() if name not in known}
+    unknown = {run.id: run for run in runs if run.id not in known}
+    states = {name: _state(RunPaths(runs_dir, run.sweep, name)) for name, run in unknown.items()}
     finished, missing = [], []
     for run in runs:
         row = known.get(run.id)

@@ -18,23 +18,24 @@ from analysis.logs import is_count, measure, read_epochs
 AGAIN = "Remove the run's folder and launch the sweep again."
 
 
-def read_finished(runs: Mapping[str, Run], files: Mapping[str, RunPaths], folder: Path, *, cache: bool) -> Cached:
+def read_finished(runs: Mapping[str, Run], folder: Path, *, cache: bool) -> Cached:
     """Every run that has a result, by id; `folder` is the sweep's.
 
     Raises UserError, with its place, where a file is damaged or a folder is not the run it is named after.
     """
-    stamps = {name: stamp for name in files if (stamp := stamp_of(f"{folder}/{name}"))}
+    stamps = {name: stamp for name in runs if (stamp := stamp_of(f"{folder}/{name}"))}
     known = load(folder) if cache else EMPTY
-    known = known.only([row["id"] not in files or stamps.get(row["id"]) == row["stamp"] for row in known.rows])
+    known = known.only([row["id"] not in runs or stamps.get(row["id"]) == row["stamp"] for row in known.rows])
     old = {row["id"] for row in known.rows}
-    fresh = _read({name: runs[name] for name in stamps if name not in old}, files, stamps)
+    fresh = _read({name: runs[name] for name in stamps if name not in old}, folder, stamps)
     found = known.and_also(fresh)
     if cache and any(settled(row["stamp"]) for row in fresh.rows):
         save(folder, found.only([settled(row["stamp"]) for row in found.rows]))
     return found
 
 
-def _read(runs: Mapping[str, Run], files: Mapping[str, RunPaths], stamps: Mapping[str, str]) -> Cached:
+def _read(runs: Mapping[str, Run], folder: Path, stamps: Mapping[str, str]) -> Cached:
+    files = {name: RunPaths(folder.parent, folder.name, name) for name in runs}
     verified: set[tuple[str, str, str]] = set()
     texts: dict[str, str] = {}  # thousands of runs say the same about themselves
     rows = []

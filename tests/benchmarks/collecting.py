@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import shutil
@@ -30,6 +31,8 @@ NAMES = ("resnet11_1x8d", *(f"resnext11_{paths}x{width}d" for paths in (2, 3, 4,
 
 def compare(quick: bool) -> list[Comparison]:
     """Every comparison of this benchmark."""
+    gc.collect()
+    gc.freeze()  # what other benchmarks hold is not to be walked through, on either side
     sizes = [runs for runs in SHAPES if not quick or runs <= 100]
     return [comparison for runs in sizes for comparison in _compare(runs, repeats=1 if quick else 2)]
 
