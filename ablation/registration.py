@@ -33,6 +33,8 @@ class Registration:
     """UTC, ISO 8601."""
     number: int
     """1 is the first; a later one says what the sweep was changed into."""
+    known: int = 0
+    """Runs of the sweep that had recorded an epoch by then: what they told may have shaped it."""
 
     @property
     def digest(self) -> str:
@@ -89,12 +91,13 @@ def register(sweep: Sweep, runs: Path) -> tuple[Registration, bool]:
     earlier = related(every, content)
     if earlier and earlier[-1].digest == digest(content):
         return earlier[-1], False
-    again = len(earlier) == 1 and not _anything_known(sweep, runs)
-    made = Registration(content, now(), earlier[0].number if again else len(every) + 1)
+    known = _known(sweep, runs)
+    again = len(earlier) == 1 and not known
+    made = Registration(content, now(), earlier[0].number if again else len(every) + 1, known)
     path = _path(runs, sweep.name, made.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     made_by = {key: provenance()[key] for key in ("commit", "dirty", "command")}
-    write_json(path, {"date": made.date, "digest": made.digest, **made_by, "content": content})
+    write_json(path, {"date": made.date, "digest": made.digest, "known": known, **made_by, "content": content})
     return made, True
 
 
@@ -119,9 +122,10 @@ def _path(runs: Path, sweep: str, number: int) -> Path:
     return runs / sweep / ("registration.json" if number == 1 else f"registration-{number}.json")
 
 
-def _anything_known(sweep: Sweep, runs: Path) -> bool:
-    logs = [sweep.paths(runs, run).log for run in sweep.runs()]
-    return any(log.exists() and b'"epoch"' in log.read_bytes() for log in logs)
+def _known(sweep: Sweep, runs: Path) -> int:
+    """How many runs of the sweep have recorded an epoch."""
+    logs = {sweep.paths(runs, run).log for run in sweep.runs()}
+    return sum(log.exists() and b'"epoch"' in log.read_bytes() for log in logs)
 
 
 def registration_files(runs: Path, sweep: str) -> list[Path]:
@@ -137,18 +141,19 @@ def registrations(runs: Path, sweep: str) -> list[Registration]:
 
     Raises UserError where one is damaged or was changed by hand.
     """
-    found: list[Registration] = []
-    while (path := _path(runs, sweep, len(found) + 1)).exists():
-        fields = read_json(path)
-        content = fields.get("content")
-        if not isinstance(content, dict) or digest(content) != fields.get("digest"):
-            raise UserError(
-                "this registration was changed after it was made: its digest does not fit",
-                where=str(path),
-                remedy="Bring it back from a copy. Without it nothing here counts as registered.",
-            )
-        found.append(Registration(content, str(fields.get("date")), len(found) + 1))
-    return found
+    return [_read(path, number) for number, path in enumerate(registration_files(runs, sweep), 1)]
+
+
+def _read(path: Path, number: int) -> Registration:
+    fields = read_json(path)
+    content, known = fields.get("content"), fields.get("known", 0)
+    if not isinstance(content, dict) or digest(content) != fields.get("digest") or not isinstance(known, int):
+        raise UserError(
+            "this registration was changed after it was made: its digest does not fit",
+            where=str(path),
+            remedy="Bring it back from a copy. Without it nothing here counts as registered.",
+        )
+    return Registration(content, str(fields.get("date")), number, known)
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -96,7 +96,9 @@ def _files(
 
 def _registration(path: Path, *, anonymous: bool) -> str:
     fields = json.loads(path.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in fields.items() if not anonymous or key in ("date", "digest", "content")}
+    kept = {
+        key: value for key, value in fields.items() if not anonymous or key in ("date", "digest", "known", "content")
+    }
     return json.dumps(kept, indent=2) + "\n"
 
 

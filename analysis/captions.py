@@ -7,7 +7,7 @@ from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.methods import devices
 from analysis.published import comparable
-from analysis.verdict import join
+from analysis.verdict import join, level
 
 DISTRIBUTIONS = (
     "Share of designs at or below each error, by cardinality, each design's mean over its seeds; the bands hold "
@@ -38,7 +38,8 @@ def _cardinality(found: list[Finding]) -> str:
 
 def _contrasts(found: list[Finding]) -> str:
     bases = join(list(dict.fromkeys(finding.panel.baseline for finding in found)))
-    text = f"Difference of each arm from the baseline ({bases}) with its simultaneous 95% interval."
+    sure = join(sorted({level(finding.look.alpha) for finding in found}))
+    text = f"Difference of each arm from the baseline ({bases}) with its simultaneous {sure} interval."
     if any(finding.beyond for finding in found):
         text += " Below these the sweep's own contrasts."
     margin = found[0].comparison.margin

@@ -54,6 +54,8 @@ class Study:
     """Panels x arms x seeds."""
     registrations: list[Registration] = field(default_factory=list)
     """What was registered of these runs, the first one first; none where they were not launched."""
+    abandoned: list[Registration] = field(default_factory=list)
+    """What was registered under the sweep's name and shares no run with it: other recipes, data or designs."""
     bits: Mapping[str, Path] = field(default_factory=dict)
     """Where the correctness bits of each finished run should be, by run id."""
     lacks: list[str] = field(default_factory=list)
@@ -119,6 +121,8 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
     first = {run.id: run for run in reversed(runs)}  # a run that two panels share is read once
     known = read_finished(first, runs_dir / sweep.name, cache=cache)
     finished, missing = _sorted_out(runs, runs_dir, known.rows)
+    every = registrations(runs_dir, sweep.name)
+    own = related(every, content_of(sweep))
     bits = BitFiles(runs_dir / sweep.name, {found.run.id: found.run.dataset.evaluate for found in finished})
     return Study(
         runs=_run_frame(finished),
@@ -127,7 +131,8 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
         provenance=_provenance(finished),
         notes=_check_panels(sweep, finished),
         planned=len(runs),
-        registrations=related(registrations(runs_dir, sweep.name), content_of(sweep)),
+        registrations=own,
+        abandoned=[one for one in every if one not in own],
         bits=bits,
         lacks=_cut_off(finished, bits),
     )

@@ -8,15 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from ablation.registration import changes, content_of
+from ablation.registration import Registration, changes, content_of
 from ablation.sweep import Sweep
 from analysis.collect import Study
 from analysis.confounds import confounds
 from analysis.findings import Finding, first
 from analysis.statistics import Contrast
 from analysis.tables import Column, Row, Table, number, text
+from analysis.verdict import level
 
 Facts = list[tuple[str, str]]
+BEFORE = "before any run told anything"
 
 
 def beyond_table(finding: Finding) -> Table | None:
@@ -80,8 +82,8 @@ def images_table(finding: Finding) -> Table | None:
     ]
     note = (
         "Other seeds: the simultaneous interval of the results table, which speaks of these test images. Other images "
-        "too: a 95% interval from which images each run got right (one contrast at a time, crossed variance "
-        "components). Only where it leaves out zero does a difference hold for new images."
+        f"too: a {level(finding.look.alpha)} interval from which images each run got right (one contrast at a time, "
+        "crossed variance components). Only where it leaves out zero does a difference hold for new images."
     )
     return Table("Do the differences hold for new images?", frame, columns, note)
 
@@ -112,9 +114,11 @@ def again_text(finding: Finding) -> str:
     if not finding.again:
         return ""
     best = max(finding.again, key=lambda arm: finding.again[arm])
+    chance = f"{1 / len(finding.again):.0%}"
     return (
-        f"Were the study repeated, {best} would have the lowest mean error again in {finding.again[best]:.0%} of cases "
-        f"(one in {len(finding.again)} arms is right by chance in {1 / len(finding.again):.0%})."
+        f"Were the study repeated, {best} would have the lowest mean error again in roughly {finding.again[best]:.0%} "
+        f"of cases; of {len(finding.again)} equal arms each would in {chance}. (Rough: too much for equal arms, too "
+        "little for a clear winner.)"
     )
 
 
@@ -124,13 +128,20 @@ def registration_facts(sweep: Sweep, study: Study, found: list[Finding]) -> Fact
     if registered is None:
         facts.append(("Registration", "none: the sweep was not launched here, so nothing shows what was asked first"))
     else:
-        date = registered.date[:16].replace("T", " ")
-        facts.append(("Registration", f"{date} UTC, before any run told anything; sha256 {registered.digest}"))
+        known = f"when {registered.known} of its runs had told something" if registered.known else BEFORE
+        facts.append(("Registration", f"{_date(registered)} UTC, {known}; sha256 {registered.digest}"))
         since = changes(registered.content, content_of(sweep))
         facts += [("Changed since", "; ".join(since))] if since else []
+    if study.abandoned:
+        dates = ", ".join(map(_date, study.abandoned))
+        facts.append(("Registered before under this name", f"{dates} UTC, with other recipes, data or designs"))
     if any(finding.look.of > 1 for finding in found):
         facts.append(("Looks", "; ".join(_look(sweep, finding) for finding in found)))
     return facts
+
+
+def _date(registered: Registration) -> str:
+    return registered.date[:16].replace("T", " ")
 
 
 def _look(sweep: Sweep, finding: Finding) -> str:

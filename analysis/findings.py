@@ -86,7 +86,7 @@ def _finding(sweep: Sweep, panel: Panel, study: Study) -> Finding:
     look, new = look_of(sweep, pending, first(study)), exploratory(sweep, panel, first(study))
     groups = errors(sweep, study, panel, look.seeds)
     comparison = marked(_compare(sweep, study, panel, look), look, new)
-    later = confirming(sweep, pending, first(study))
+    later = confirming(sweep, pending, study.registrations)
     return Finding(
         panel=panel,
         comparison=comparison,
@@ -95,7 +95,7 @@ def _finding(sweep: Sweep, panel: Panel, study: Study) -> Finding:
         failed=sum(run["state"] not in PENDING and run["seed"] in look.seeds for run in own),
         look=look,
         exploratory=new,
-        beyond=_beyond(sweep, panel, groups, look, first(study)),
+        beyond=_beyond(sweep, panel, groups, look, new, first(study)),
         trend=_trend(panel, groups, look, sweep.evidence.margin),
         again=_again(comparison, look),
         new_images=_new_images(sweep, study, panel, look),
@@ -138,7 +138,12 @@ def _images(study: Study, panel: Panel) -> int | None:
 
 
 def _beyond(
-    sweep: Sweep, panel: Panel, groups: dict[str, list[float]], look: Look, registered: Registration | None
+    sweep: Sweep,
+    panel: Panel,
+    groups: dict[str, list[float]],
+    look: Look,
+    new: dict[str, str],
+    registered: Registration | None,
 ) -> tuple[Contrast, ...]:
     sides = {axis: panel.along(axis) for axis in AXES if panel.along(axis)} | {name: [name] for name in groups}
     pairs = [pair for pair in sweep.evidence.contrasts if set(pair) <= sides.keys()]
@@ -146,7 +151,18 @@ def _beyond(
         return ()
     found = axis_contrasts(groups, sides, pairs, alpha=look.alpha, margin=sweep.evidence.margin)
     known = registered.content["evidence"]["contrasts"] if registered else [list(pair) for pair in pairs]
-    return tuple(_marked(c, look, None if [c.a, c.b] in known else "the contrast was added") for c in found)
+    return tuple(_marked(c, look, _why_new(c, sides, new, known, sweep)) for c in found)
+
+
+def _why_new(
+    contrast: Contrast, sides: dict[str, list[str]], new: dict[str, str], known: list[list[str]], sweep: Sweep
+) -> str | None:
+    """Why one of the sweep's own contrasts is exploratory; None where it is as it was registered."""
+    if [contrast.a, contrast.b] not in known:
+        return "the contrast was added"
+    if not all(tuple(pair) in sweep.evidence.contrasts for pair in known):
+        return "registered contrasts were left out"
+    return next((new[arm] for side in (contrast.a, contrast.b) for arm in sides[side] if arm in new), None)
 
 
 def cardinalities(panel: Panel) -> dict[str, float]:

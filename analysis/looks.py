@@ -45,10 +45,15 @@ def look_of(sweep: Sweep, pending: set[int], registered: Registration | None) ->
     return Look(sweep.seeds, ALPHA, 0, len(looks))
 
 
-def confirming(sweep: Sweep, pending: set[int], registered: Registration | None) -> Look | None:
-    """The seeds that were added after the registration, all finished: by themselves they may confirm or refute."""
-    planned = plan_of(sweep, registered)[0]
-    added = tuple(seed for seed in sweep.seeds if seed not in planned)
+def confirming(sweep: Sweep, pending: set[int], registered: Sequence[Registration]) -> Look | None:
+    """The seeds that were added to the registered ones at first, all finished: they may confirm or refute.
+
+    Once: seeds that were added later still would be another look at the same question, and are not read.
+    """
+    planned = plan_of(sweep, registered[0] if registered else None)[0]
+    longer = next((later for later in registered[1:] if set(later.content["seeds"]) - set(planned)), None)
+    wanted = sweep.seeds if longer is None else longer.content["seeds"]
+    added = tuple(seed for seed in wanted if seed in sweep.seeds and seed not in planned)
     if len(added) < 2 or pending & set(added):
         return None
     return Look(added, ALPHA, 1, 1)
@@ -69,7 +74,7 @@ def exploratory(sweep: Sweep, panel: Panel, registered: Registration | None) -> 
         return {}
     then, now = registered.content, content_of(sweep)
     before, own = then["panels"].get(panel.name), now["panels"][panel.name]
-    whole = _whole(then, now, before, own)
+    whole = _after(registered) or _left_out(then, now, before, own) or _whole(then, now, before, own)
     if whole or before is None:
         return {arm.name: whole or "the panel was added" for arm in panel.arms}
     arms, base = before["arms"], panel.baseline
@@ -79,6 +84,19 @@ def exploratory(sweep: Sweep, panel: Panel, registered: Registration | None) -> 
         for arm in panel.arms
         if moved or arms.get(arm.name) != own["arms"][arm.name]
     }
+
+
+def _after(registered: Registration) -> str:
+    return f"registered when {registered.known} of the runs had told something" if registered.known else ""
+
+
+def _left_out(then: dict[str, Any], now: dict[str, Any], before: dict[str, Any] | None, own: dict[str, Any]) -> str:
+    """What was registered and is no longer there: choosing runs afterwards, or a smaller family of tests."""
+    if not set(then["seeds"]) <= set(now["seeds"]):
+        return "registered seeds were left out"
+    if before is not None and not before["arms"].keys() <= own["arms"].keys():
+        return "registered arms were left out"
+    return ""
 
 
 def _whole(then: dict[str, Any], now: dict[str, Any], before: dict[str, Any] | None, own: dict[str, Any]) -> str:

@@ -76,7 +76,8 @@ def against(comparison: Comparison, exploratory: Iterable[str] = ()) -> str:
     for contrast in comparison.contrasts:
         kind = plain(contrast) if contrast.kind == "none" else contrast.kind
         alike.setdefault((contrast.a in exploratory, kind), []).append(contrast)
-    clauses = [_together(kind, alike[new, kind], new) for new, kind in sorted(alike, key=_order)]
+    sure = level(comparison.alpha)
+    clauses = [_together(kind, alike[new, kind], new, sure) for new, kind in sorted(alike, key=_order)]
     return f"against the baseline {comparison.baseline}, " + "; ".join(clauses)
 
 
@@ -90,11 +91,11 @@ def plain(contrast: Contrast) -> str:
     return contrast.verdict.partition(EXPLORATORY)[0]
 
 
-def _together(kind: str, same: list[Contrast], new: bool) -> str:
+def _together(kind: str, same: list[Contrast], new: bool, sure: str) -> str:
     """Arms with one kind of verdict, in one clause."""
     mark = " (exploratory)" if new else ""
     if kind in ("improves", "worsens"):
-        return join([_moves(contrast, first=contrast is same[0]) for contrast in same]) + mark
+        return join([_moves(contrast, sure if contrast is same[0] else "") for contrast in same]) + mark
     arms, verb = join([contrast.a for contrast in same]), "is" if len(same) == 1 else "are"
     if kind == "unresolved":
         return f"{arms} {verb} unresolved (these seeds resolve {max(c.resolvable for c in same):.2g} points){mark}"
@@ -105,8 +106,9 @@ def _together(kind: str, same: list[Contrast], new: bool) -> str:
 
 def _more(finding: Finding) -> str:
     """What was asked beside each arm against the baseline, a sentence each."""
-    sentences = [beyond(contrast) for contrast in finding.beyond]
-    sentences += [f"{trend_words(finding.trend)}."] if finding.trend else []
+    sure = level(finding.look.alpha)
+    sentences = [beyond(contrast, sure) for contrast in finding.beyond]
+    sentences += [f"{trend_words(finding.trend, sure)}."] if finding.trend else []
     sentences += [population_words(contrast) for contrast in finding.populations]
     if finding.crossed:
         sentences.append(f"Whether what a design gains depends on the recipe: {finding.crossed.verdict}.")
@@ -114,18 +116,18 @@ def _more(finding: Finding) -> str:
         seeds = min(estimate.n for estimate in finding.confirmed.estimates.values())
         sentences.append(
             f"The {seeds} seeds an arm that were added after the registration say by themselves: "
-            f"{against(finding.confirmed)}."
+            f"{against(finding.confirmed, finding.exploratory)}."
         )
     return "".join(f" {sentence}" for sentence in sentences)
 
 
-def trend_words(trend: Trend) -> str:
+def trend_words(trend: Trend, sure: str) -> str:
     """The trend over cardinalities: `Over all cardinalities, error falls with log2 C: 0.21 points a doubling (...)`."""
     said = trend.verdict.replace(" with x", " with log2 C").replace("along x", "along log2 C").replace("one x", "one C")
-    text = f"Over all cardinalities, {said}"
+    text = f"Over all cardinalities, {said.replace(' end to end', ' points end to end')}"
     if trend.kind in ("falls", "rises"):
         low, high = sorted((abs(trend.low), abs(trend.high)))
-        text += f": {abs(trend.slope):.2f} points a doubling (95% interval {low:.2f} to {high:.2f})"
+        text += f": {abs(trend.slope):.2f} points a doubling ({sure} interval {low:.2f} to {high:.2f})"
     return text
 
 
@@ -138,23 +140,23 @@ def population_words(contrast: PopulationContrast) -> str:
     return f"{text}{contrast.verdict}."
 
 
-def beyond(contrast: Contrast) -> str:
+def beyond(contrast: Contrast, sure: str) -> str:
     """A contrast of axes or arms as a sentence: `Cardinality against width: improves by 0.30 points (...)`."""
     pair = f"{contrast.a} against {contrast.b}"
     pair = pair[0].upper() + pair[1:]
     new = " (exploratory)" if EXPLORATORY in contrast.verdict else ""
     if contrast.kind in ("improves", "worsens"):
-        return f"{pair}: {_moves(contrast, first=True).removeprefix(contrast.a + ' ')}{new}."
+        return f"{pair}: {_moves(contrast, sure).removeprefix(contrast.a + ' ')}{new}."
     return f"{pair}: {plain(contrast)}{new}."
 
 
-def _moves(c: Contrast, *, first: bool) -> str:
-    """`resnext11_2x5d improves by 0.61 points (simultaneous 95% interval 0.21 to 1.00)`; shorter after the first."""
+def _moves(c: Contrast, sure: str) -> str:
+    """`resnext11_2x5d improves by 0.61 points (simultaneous 95% interval 0.21 to 1.00)`; shorter without `sure`."""
     low, high = (-c.high, -c.low) if c.kind == "improves" else (c.low, c.high)
     interval = f"{low:z.2f} to {high:z.2f}".replace("-", "−") + ("" if low > 0 else ", only its sign is resolved")
     within = plain(c).removeprefix(c.kind)
-    if first:
-        return f"{c.a} {c.kind} by {abs(c.difference):.2f} points (simultaneous 95% interval {interval}){within}"
+    if sure:
+        return f"{c.a} {c.kind} by {abs(c.difference):.2f} points (simultaneous {sure} interval {interval}){within}"
     return f"{c.a} by {abs(c.difference):.2f} ({interval}){within}"
 
 
@@ -180,6 +182,11 @@ def _finished(study: Study) -> str:
         arms = join(list(dict.fromkeys(run["arm"] for run in diverged)))
         text += f" Means are over the runs that did not diverge; runs of {arms} did."
     return text
+
+
+def level(alpha: float) -> str:
+    """What an interval covers: `95%`; at a look that spends less of the error, more."""
+    return f"{100 - 100 * alpha:.5g}%"
 
 
 def join(words: Iterable[str]) -> str:

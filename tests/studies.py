@@ -11,6 +11,7 @@ from ablation.budget import parse_budget
 from ablation.cost import cost
 from ablation.dataset import Dataset
 from ablation.design import design_from_name
+from ablation.registration import register
 from ablation.run import Run, RunPaths
 from ablation.sweep import Sweep, load_sweep
 
@@ -58,9 +59,13 @@ def write_sweep(folder: Path, fields: dict[str, Any] | None = None, name: str = 
     return load_sweep(path)
 
 
-def write_study(folder: Path, fields: dict[str, Any] | None = None, *, truth=TRUTH, sd=SD) -> tuple[Sweep, Path]:
-    """A sweep all of whose runs are finished; the sweep, and the folder of runs."""
+def write_study(
+    folder: Path, fields: dict[str, Any] | None = None, *, truth=TRUTH, sd=SD, registered: bool = False
+) -> tuple[Sweep, Path]:
+    """A sweep all of whose runs are finished, `registered` before them; the sweep, and the folder of runs."""
     sweep = write_sweep(folder, fields)
+    if registered:
+        register(sweep, folder / "runs")
     for run in sweep.runs():
         write_run(sweep, run, folder / "runs", draw(run, truth.get(run.design.name, 12.0), sd))
     return sweep, folder / "runs"

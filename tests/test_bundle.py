@@ -78,8 +78,7 @@ def test_the_main_table_can_be_made_again_from_the_bundle_alone(tmp_path, capsys
     fields = sweep_fields(evidence={"margin": 0.3, "contrasts": [["resnext11_2x5d", "resnext11_4x3d"]]})
     fields["panels"].append(panel_fields(["resnext11_4x3d", "resnext11_2x5d"], name="again"))
     fields["panels"][1]["baseline"] = "resnext11_2x5d"  # not the first one
-    sweep, runs = write_study(tmp_path, fields)
-    register(sweep, runs)
+    sweep, runs = write_study(tmp_path, fields, registered=True)
     write_run(sweep, sweep.runs()[0], runs, 12.0, result={"train_loss": float("nan")})
     wanted = reported(tmp_path, capsys)
     found = rebuilt(pack(tmp_path, anonymous=anonymous), tmp_path / "elsewhere")
@@ -91,8 +90,7 @@ def test_the_main_table_can_be_made_again_from_the_bundle_alone(tmp_path, capsys
 
 
 def test_looks_and_later_seeds_are_made_again_too(tmp_path, capsys):
-    sweep, runs = write_study(tmp_path, sweep_fields(seeds=4, evidence={"looks": [2, 4]}))
-    register(sweep, runs)
+    write_study(tmp_path, sweep_fields(seeds=4, evidence={"looks": [2, 4]}), registered=True)
     write_study(tmp_path, sweep_fields(seeds=6, evidence={"looks": [2, 4]}))
     wanted = reported(tmp_path, capsys)
     found = rebuilt(pack(tmp_path), tmp_path / "elsewhere")
@@ -117,15 +115,14 @@ def test_the_same_study_gives_the_same_bytes(tmp_path):
 
 
 def test_it_holds_sweep_registration_tables_and_how_to_go_on(tmp_path):
-    sweep, runs = write_study(tmp_path)
-    register(sweep, runs)
+    write_study(tmp_path, registered=True)
     found = texts(pack(tmp_path))
     assert sorted(found) == [
         *("README.md", "registration.json", "study.yaml"),
         *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs")),
     ]
     assert found["study.yaml"] == (tmp_path / "study.yaml").read_text()
-    assert found["registration.json"] == (runs / "study" / "registration.json").read_text()
+    assert found["registration.json"] == (tmp_path / "runs" / "study" / "registration.json").read_text()
     assert "c0ffee" in found["README.md"] and "All 15 runs finished." in found["README.md"]
 
 

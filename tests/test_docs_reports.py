@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from studies import write_study
 
-from ablation.registration import register
 from analysis import cache
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +24,7 @@ def blocks(language):
 def place(tmp_path, monkeypatch):
     """A folder with the page's study, its table, and sweeps/, as a person's checkout has them."""
     (tmp_path / "sweeps").mkdir()
-    sweep, runs = write_study(tmp_path)
-    register(sweep, runs)
+    write_study(tmp_path, registered=True)
     (tmp_path / "study.yaml").rename(tmp_path / "sweeps" / "study.yaml")
     (tmp_path / "mine.csv").write_text(blocks("csv")[0])
     monkeypatch.setattr(cache, "SETTLED", 0.0)

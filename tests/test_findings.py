@@ -11,8 +11,9 @@ from ablation.schema import Evidence
 from ablation.sweep import Sweep
 from analysis.collect import collect
 from analysis.confounds import confounds, still_falls, tuning
+from analysis.details import registration_facts
 from analysis.findings import INTERIM, findings
-from analysis.statistics import axis_contrasts, compare, look_alphas, trend
+from analysis.statistics import axis_contrasts, compare, estimate, look_alphas, trend
 from analysis.verdict import headline
 
 FLAT = dict.fromkeys(TRUTH, 12.0)
@@ -72,8 +73,7 @@ def test_between_looks_there_is_no_verdict(looking):
 
 
 def test_seeds_added_later_do_not_move_the_registered_verdict(tmp_path):
-    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT)
-    register(sweep, runs)
+    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT, registered=True)
     before = only(sweep, runs)
     longer = replace(sweep, seeds=(0, 1, 2, 3, 4, 5))
     run_seeds(longer, runs, (3, 4, 5))
@@ -87,8 +87,7 @@ def test_seeds_added_later_do_not_move_the_registered_verdict(tmp_path):
 
 
 def test_added_seeds_confirm_only_when_all_are_in(tmp_path):
-    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT)
-    register(sweep, runs)
+    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT, registered=True)
     longer = replace(sweep, seeds=(0, 1, 2, 3, 4))
     run_seeds(longer, runs, (3,))
     found = only(longer, runs)
@@ -103,22 +102,65 @@ def test_added_seeds_confirm_only_when_all_are_in(tmp_path):
     ],
 )
 def test_what_was_changed_after_the_runs_is_exploratory(tmp_path, change, why):
-    sweep, runs = write_study(tmp_path, sweep_fields(evidence={"margin": 0.2}))
-    register(sweep, runs)
+    sweep, runs = write_study(tmp_path, sweep_fields(evidence={"margin": 0.2}), registered=True)
     found = only(replace(sweep, **change), runs)
     assert all(contrast.verdict.endswith(f", exploratory: {why}") for contrast in found.comparison.contrasts)
     assert "(exploratory)" in headline(replace(sweep, **change), [found])
 
 
 def test_an_added_arm_alone_is_exploratory(tmp_path):
-    sweep, runs = write_study(tmp_path, sweep_fields(list(TRUTH)[:4]))
-    register(sweep, runs)
+    _, runs = write_study(tmp_path, sweep_fields(list(TRUTH)[:4]), registered=True)
     more = write_sweep(tmp_path, sweep_fields(list(TRUTH)))
     run_seeds(more, runs, (0, 1, 2), truth=TRUTH)
     found = only(more, runs)
     assert found.exploratory == {"resnext11_6x2-4-9d": "added"}
     kinds = {contrast.a: contrast.verdict for contrast in found.comparison.contrasts}
     assert [", exploratory: added" in verdict for verdict in kinds.values()] == [False, False, False, True]
+
+
+def test_a_registration_made_after_the_runs_says_so_and_is_worth_nothing(tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FALLS | TRUTH)
+    made, _ = register(sweep, runs)
+    found = only(sweep, runs)
+    assert made.known == 15
+    assert set(found.exploratory.values()) == {"registered when 15 of the runs had told something"}
+    facts = dict(registration_facts(sweep, collect(sweep, runs), [found]))
+    assert "when 15 of its runs had told something" in facts["Registration"]
+
+
+def test_leaving_out_what_was_registered_is_exploratory(tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT, registered=True)
+    fewer = replace(sweep, seeds=(0, 2))
+    assert set(only(fewer, runs).exploratory.values()) == {"registered seeds were left out"}
+    panel = replace(sweep.panels[0], arms=sweep.panels[0].arms[:2])
+    assert set(only(replace(sweep, panels=(panel,)), runs).exploratory.values()) == {"registered arms were left out"}
+    assert only(sweep, runs).exploratory == {}
+
+
+def test_leaving_out_a_registered_contrast_is_exploratory(tmp_path):
+    pairs = [["cardinality", "width"], ["resnext11_4x3d", "resnext11_2x5d"]]
+    fields = sweep_fields(AXES, evidence={"contrasts": pairs})
+    sweep, runs = write_study(tmp_path, fields, truth={}, registered=True)
+    (contrast,) = only(replace(sweep, evidence=Evidence(contrasts=(("cardinality", "width"),))), runs).beyond
+    assert contrast.verdict.endswith(", exploratory: registered contrasts were left out")
+
+
+def test_only_the_seeds_that_were_added_first_confirm(tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT, registered=True)
+    for seeds in ((0, 1, 2, 3, 4), (0, 1, 2, 3, 4, 5, 6)):
+        sweep = replace(sweep, seeds=seeds)
+        register(sweep, runs)
+        run_seeds(sweep, runs, seeds[-2:])
+    assert {estimate.n for estimate in only(sweep, runs).confirmed.estimates.values()} == {2}
+
+
+def test_what_was_registered_and_dropped_is_told(tmp_path):
+    trial = write_sweep(tmp_path, sweep_fields(precision="tf32"))
+    register(trial, tmp_path / "runs")
+    sweep, runs = write_study(tmp_path, sweep_fields(), truth=FLAT, registered=True)
+    study = collect(sweep, runs)
+    assert [one.number for one in study.abandoned] == [1] and [one.number for one in study.registrations] == [2]
+    assert "Registered before under this name" in dict(registration_facts(sweep, study, [only(sweep, runs)]))
 
 
 AXES = ["resnet11_1x8d", "resnext11_4x3d", "resnext11_2x5d", "resnet11_1x9d"]
@@ -137,8 +179,7 @@ def test_contrasts_of_axes_and_arms_are_those_of_the_statistics(tmp_path):
 
 
 def test_a_contrast_added_after_the_runs_is_exploratory(tmp_path):
-    sweep, runs = write_study(tmp_path, sweep_fields(AXES))
-    register(sweep, runs)
+    sweep, runs = write_study(tmp_path, sweep_fields(AXES), truth={}, registered=True)
     asked = replace(sweep, evidence=Evidence(contrasts=(("cardinality", "width"),)))
     (contrast,) = only(asked, runs).beyond
     assert contrast.verdict.endswith(", exploratory: the contrast was added")
@@ -211,4 +252,17 @@ def test_for_whom_a_recipe_was_tuned_is_said(tmp_path):
     fields["panels"][0]["tuned"] = {"arms": AXES[:1], "trials": 15}
     assert tuning(write_sweep(tmp_path, fields).panels[0]) == (
         "The recipe was tuned for resnet11_1x8d, in 15 runs on the validation split."
+    )
+
+
+def test_at_a_look_intervals_are_called_what_they_are(looking):
+    sweep, runs = looking
+    run_seeds(sweep, runs, (0, 1, 2), truth={**FLAT, "resnext11_4x3d": 2.0})
+    found = only(sweep, runs)
+    sure = f"{100 - 100 * look_alphas([3, 5])[0]:.5g}%"
+    said = headline(sweep, [found])
+    assert "resnext11_4x3d improves by " in said
+    assert f"(simultaneous {sure} interval " in said and "95%" not in said
+    assert found.comparison.estimates["resnet11_1x8d"] == estimate(
+        collect(sweep, runs).errors(found.panel.name, "resnet11_1x8d")
     )

@@ -46,12 +46,13 @@ def compare(
     """Every arm of `groups` (name -> errors over seeds, shape (n,)) against `baseline`.
 
     Two-sided t-tests with the pooled SD, adjusted by Holm; simultaneous (Bonferroni) intervals; with a `margin`, two
-    one-sided tests for equivalence within it. A contrast with an arm of fewer than two seeds gets no test.
-    With `seeds` (name -> seed numbers, aligned with that arm's errors) the tests are paired over the seeds that an arm
-    shares with the baseline; the difference is then over those alone. Pass them only where pairing was registered.
+    one-sided tests for equivalence within it. `alpha` is of these; the arms' own intervals are 95% ones. A contrast
+    with an arm of fewer than two seeds gets no test. With `seeds` (name -> seed numbers, aligned with that arm's
+    errors) the tests are paired over the seeds that an arm shares with the baseline; the difference is then over those
+    alone. Pass them only where pairing was registered.
     Raises KeyError where `baseline` is not in `groups`, ValueError where seeds are repeated or not aligned.
     """
-    estimates = {name: estimate(values, alpha) for name, values in groups.items()}
+    estimates = {name: estimate(values) for name, values in groups.items()}
     estimates[baseline]  # KeyError before any work
     pooled = pooled_sd(estimates)
     others = [name for name in groups if name != baseline]
