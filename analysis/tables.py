@@ -228,8 +228,8 @@ def _results_note(finding: Finding) -> str:
         return "Mean over n seeds."
     note = (
         f"Mean ± SD over n seeds. Difference: arm less baseline {found.baseline}, in points (negative: fewer errors), "
-        f"with a simultaneous {level(found.alpha)} interval; SD pooled over the arms: {found.sd:.2f} ({found.df} degrees "
-        "of freedom); "
+        f"with a simultaneous {level(found.alpha)} interval; SD pooled over the arms: {found.sd:.2f} "
+        f"({found.df} degrees of freedom); "
         f"p adjusted by Holm over {found.tested} contrast{'s' if found.tested > 1 else ''}."
     )
     if any(c.kind in ("improves", "worsens") and c.low <= 0 <= c.high for c in found.contrasts):
