@@ -85,7 +85,7 @@ class Recorded:
         own, how = self._times(design)
         other, _ = self._times(reference)
         middle = statistics.median(other)
-        return replace(Timed.of([seconds / middle for seconds in own], how))
+        return Timed.of([seconds / middle for seconds in own], how)
 
     def bounds(self, design: Architecture, field: str) -> tuple[int, int] | None:
         """See `Clock`. Raises UserError where no run had such a design."""

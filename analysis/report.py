@@ -6,12 +6,11 @@ import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from ablation.command import print_json, run
 from ablation.errors import UserError
+from analysis import options
 
 if TYPE_CHECKING:
     from ablation.sweep import Sweep
@@ -22,40 +21,21 @@ if TYPE_CHECKING:
 
 
 def main(
-    sweeps: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[SWEEP]...", help="The sweep's YAML file; several are set side by side."),
-    ] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="In place of a sweep: a CSV of runs trained anywhere (arm, seed, error).")
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="With --results: the arm to compare with; else the first.")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="With --results: points within which arms are equivalent.")
-    ] = None,
-    question: Annotated[str, typer.Option(help="With --results: the report's title.")] = "",
-    name: Annotated[str, typer.Option(help="With --results: the report's name, else the file's.")] = "",
-    runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
-    out: Annotated[Path, typer.Option(help="Where reports go, one folder a sweep.")] = Path("reports"),
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the sweep; can be repeated.")
-    ] = None,
-    figure: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Draw this figure alone; any other word lists the names.")
-    ] = None,
-    columns: Annotated[
-        int | None, typer.Option(min=1, max=2, help="With --figure: its width in columns of a paper.")
-    ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Write the tables alone, as CSV.")] = False,
-    bundle: Annotated[
-        Path | None, typer.Option(metavar="FILE.zip", help="Pack sweep, registration and tables for a reader.")
-    ] = None,
-    anonymous: Annotated[
-        bool, typer.Option("--anonymous", help="With --bundle: no names of people, hosts, paths, commits.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the estimates and verdicts for machines.")] = False,
+    sweeps: options.Sweeps = None,
+    results: options.Results = None,
+    baseline: options.Baseline = None,
+    margin: options.Margin = None,
+    question: options.Question = "",
+    name: options.Name = "",
+    runs: options.Runs = Path("runs"),
+    out: options.Out = Path("reports"),
+    changes: options.Changes = None,
+    figure: options.Figure = None,
+    columns: options.Columns = None,
+    csv: options.Csv = False,
+    bundle: options.Bundle = None,
+    anonymous: options.Anonymous = False,
+    json: options.Json = False,
 ) -> None:
     """Report what the finished runs of a sweep say, and no more: estimates, intervals, a verdict, what is missing.
 
@@ -125,7 +105,7 @@ def _named(sweeps: list[Path] | None, table: dict[str, Any]) -> list[Path]:
     """The sweeps, where any is named and nothing is asked that belongs to a table of results."""
     if not sweeps:
         raise UserError("no sweep is named", remedy="Name its YAML file, or a CSV of runs: --results mine.csv.")
-    stray = [option for option, value in table.items() if value]
+    stray = [option for option, value in table.items() if value not in (None, "")]
     if stray:
         remedy = "A sweep file says that itself; see --set evidence.margin=0.2."
         raise UserError(f"{stray[0]} belongs to --results", remedy=remedy)

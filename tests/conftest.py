@@ -1,6 +1,7 @@
 """What every test may need: the means that a machine may lack, said once."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -67,3 +68,19 @@ precision: fp32
 resources: {gpus: 0, threads: 1, parallel: 2}
 """)
     return path
+
+
+@pytest.fixture
+def plan(monkeypatch, capsys):
+    """Run `plan` in this process: (exit code, what it printed, what it said on standard error)."""
+    from ablation import command
+    from ablation.plan.__main__ import SEVERAL, main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            command.run(main, several=SEVERAL)
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return run

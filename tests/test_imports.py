@@ -112,7 +112,8 @@ ANALYSIS = {
     "pdf": May(),
     "folder": May(f"{SPINE} {DRAWN} {SHOWN} {FORMS}"),
     "bundle": May(f"{SPINE} {DRAWN} analysis.outside analysis.results analysis.tables"),
-    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.outside analysis.bundle analysis.folder"),
+    "options": May(),
+    "report": May(f"{SPINE} {DRAWN} {SHOWN} analysis.options analysis.outside analysis.bundle analysis.folder"),
 }
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablation import command
 from ablation.design import design_from_name
 from ablation.plan import verify as counting
-from ablation.plan.__main__ import SEVERAL, main
 from ablation.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -34,20 +32,6 @@ PAPER = {  # d, params, MACs, for the cardinalities of Table 2
         (4, 44_177_704, 7_969_996_800),
     ],
 }
-
-
-@pytest.fixture
-def plan(monkeypatch, capsys):
-    """Run the command in this process: (exit code, what it printed, what it said on standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            command.run(main, several=SEVERAL)
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.mark.parametrize("budget", sorted(PAPER))

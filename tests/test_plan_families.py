@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ablation import command
 from ablation.cost import memory
-from ablation.plan.__main__ import SEVERAL, main
 from ablation.plan.new_file import question, usual_dataset
 from ablation.sweep import load_sweep
 
@@ -20,21 +18,12 @@ MLP = ("--family", "mlp.py:mlp", "--budget", "width=64,ratio=2")
 NEW = (*MLP, "--axis", "ratio=1,2,4", "--resolution", "28", "--classes", "10", "--write", "sweeps/mine.yaml")
 
 
-@pytest.fixture
-def plan(monkeypatch, capsys, tmp_path):
-    """Run the command in this process, in a folder with copies of the examples: (exit code, output, errors)."""
+@pytest.fixture(autouse=True)
+def in_a_folder_of_examples(monkeypatch, tmp_path):
+    """The command runs in a folder with copies of the examples."""
     monkeypatch.chdir(tmp_path)
     for name in ("mlp", "vgg", "vit"):
         (tmp_path / f"{name}.py").write_text((EXAMPLES / f"{name}.py").read_text())
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            command.run(main, several=SEVERAL)
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture

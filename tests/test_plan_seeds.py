@@ -1,33 +1,16 @@
 """`plan --seeds`, `--resolve`, `--within`: seeds planned from noise, and what can be paid."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from studies import sweep_fields, write_run, write_study, write_sweep
 
-from ablation import command
 from ablation.budget import parse_budget
-from ablation.plan.__main__ import SEVERAL, main
 from ablation.plan.seeds import Seeds, parse_bytes, parse_hours, plan_seeds
 from ablation.solver import Timed
 from analysis.pilots import noise_of
 from analysis.statistics import estimate, pooled_sd, resolvable_difference, sd_range, seeds_needed
-
-
-@pytest.fixture
-def plan(monkeypatch, capsys):
-    """Run the command in this process: (exit code, what it printed, what it said on standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            command.run(main, several=SEVERAL)
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    return run
 
 
 class Steady:
@@ -113,6 +96,11 @@ def test_times_and_sizes_are_read():
         (("--seeds", "1"), "must be auto or a whole number"),
         (("--within", "60h"), "--within needs times"),
         (("--within", "soon", "--times", "here"), "is no time"),
+        (("--memory", "24GB"), "--memory says what fits with --within"),
+        (("--pilots", "runs"), "--pilots tells noise to plan with"),
+        (("--seeds", "3", "--resolve", "0.2"), "that --seeds already says"),
+        (("--within", "60h", "--seeds", "3", "--times", "here"), "--seeds can't go with --within"),
+        (("--space", "--seeds", "3"), "--seeds can't go with --space"),
         (("--seeds", "3", "--cardinality", "1"), "nothing to be compared with"),
         (("--seeds", "3", "--pilots", "nowhere"), "no two finished runs"),
     ],

@@ -1,7 +1,6 @@
 """Ladders that cost the same wall-clock: the search, the stopwatch, the times that runs recorded, the command."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -9,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import seconds_of, sweep_fields, write_run, write_sweep
 
-from ablation import command, stopwatch
+from ablation import stopwatch
 from ablation.budget import parse_budget
 from ablation.cost import cost
 from ablation.design import design_from_name
 from ablation.errors import UserError
 from ablation.family import cost_of, load_family
 from ablation.family.search import solve_family
-from ablation.plan.__main__ import SEVERAL, main
 from ablation.plan.families import family_budget
 from ablation.solver import Rule, Timed, prove, solve, solve_ladder, spread
 from ablation.stopwatch import Stopwatch
@@ -207,20 +205,6 @@ def test_times_of_two_machines_are_not_compared(recorded):
         Recorded([*timings, *other], in_fashion("resnet11_1x8d"))
     with pytest.raises(UserError, match="has no run of resnext11_4x3d"):
         Recorded(timings, in_fashion("resnext11_4x3d"))
-
-
-@pytest.fixture
-def plan(monkeypatch, capsys):
-    """Run the command in this process: (exit code, what it printed, what it said on standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            command.run(main, several=SEVERAL)
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_plan_matches_recorded_times(plan, recorded):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ablation.budget import Budget, budget_design, parse_budget
@@ -73,131 +74,124 @@ def main(
       python -m ablation.plan --family docs/examples/convnext.py:convnext --axis expansion=2,3,4
       python -m ablation.plan --space --widths 1-64 --sample 50 --out space.parquet
     """
+    asked = SimpleNamespace(**locals())
     if family:
-        return _plan_family(locals())
-    axes = check_axes(axis or ["cardinality"])
-    goal = _goal(f"{budget},base={base}" if base else budget, write, panel, resolution, classes)
-    if space:
-        from ablation.plan.space import Wanted, explore, refuse_ladder_options, space_of
+        return _plan_family(asked)
+    return _plan_space(asked) if space else _plan_ladder(asked)
 
-        refuse_ladder_options(
-            axis, width, scale, match, tight, proof, multiple != 1, batch != 32, times, precision, threads
-        )
-        searched = space_of(goal, blocks or [], cardinality, widths, tolerance)
-        rows_for = "--write" if write else "--verify" if verify else None
-        rows = explore(searched, Wanted(out, whole, sample, seed, figure, as_json, rows_for))
-        return _finish(rows, goal, None, write, panel, verify, as_json)
-    if blocks or widths or out or whole or sample or seed:
+
+def _plan_space(asked: Any) -> int | None:
+    """Count a space; the options that speak of a ladder are refused where they are not at their defaults."""
+    from ablation.plan.space import LADDERS_OWN, Wanted, explore, refuse_ladder_options, space_of
+
+    usual = {"multiple": 1, "batch": 32}
+    refuse_ladder_options([name for name in LADDERS_OWN if getattr(asked, name) not in (None, False, usual.get(name))])
+    goal = _goal(asked)
+    searched = space_of(goal, asked.blocks or [], asked.cardinality, asked.widths, asked.tolerance)
+    rows_for = "--write" if asked.write else "--verify" if asked.verify else None
+    wanted = Wanted(asked.out, asked.whole, asked.sample, asked.seed, asked.figure, asked.as_json, rows_for)
+    return _finish(explore(searched, wanted), goal, None, asked)
+
+
+def _plan_ladder(asked: Any) -> int | None:
+    """Solve a ladder or a grid, print it, and do with it what else was asked."""
+    axes = check_axes(asked.axis or ["cardinality"])
+    if asked.blocks or asked.widths or asked.out or asked.whole or asked.sample or asked.seed:
         raise UserError("--blocks, --widths, --out, --all, --sample and --seed describe a space", remedy="Add --space.")
-    clock = clock_of(times, match, goal, batch, precision, threads)
-    rule = _rule(goal, axes, match, tolerance, tight, multiple, batch, clock)
-    cardinality = cardinality or _usual_cardinalities(goal, axes)
-    rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, width, scale)]
-    evidence = _evidence(Seeds(seeds, resolve, pilots, within, memory), goal, rows, clock)
-    _print(goal, rule, rows, axes, proof, as_json, evidence)
-    if evidence and not as_json:
+    goal = _goal(asked)
+    clock = clock_of(asked.times, asked.match, goal, asked.batch, asked.precision, asked.threads)
+    rule = _rule(goal, axes, asked, clock)
+    cardinality = asked.cardinality or _usual_cardinalities(goal, axes)
+    rows = [follow(rule, goal, axes, point) for point in points(axes, goal, cardinality, asked.width, asked.scale)]
+    wanted = Seeds(asked.seeds, asked.resolve, asked.pilots, asked.within, asked.memory)
+    evidence = {"evidence": plan_seeds(wanted, goal, len(rows), clock)} if wanted.anything else {}
+    if asked.as_json:
+        _print_json(goal, rule, rows, axes, asked.proof, evidence)
+    else:
+        _print(goal, rule, rows, axes, asked.proof)
+    if evidence and not asked.as_json:
         show_seeds(evidence, goal)
-    if figure:
-        draw(figure, rows)
-    return _finish(rows, goal, axes, write, panel, verify, as_json)
+    if asked.figure:
+        draw(asked.figure, rows)
+    return _finish(rows, goal, axes, asked)
 
 
-def _plan_family(given: dict[str, Any]) -> int | None:
+def _plan_family(asked: Any) -> int | None:
     """Plan a family; the options that speak of a Design are refused where they are not at their defaults."""
     from ablation.plan.families import Asked, plan_family, refuse_others
 
     names = "cardinality width scale base tight seeds resolve pilots within memory"
     names += " space blocks widths out sample seed"
-    changed = {name: given[name] for name in names.split()} | {
-        "multiple": given["multiple"] != 1,
-        "all": given["whole"],
+    changed = {name: getattr(asked, name) for name in names.split()} | {
+        "multiple": asked.multiple != 1,
+        "all": asked.whole,
     }
     refuse_others({f"--{name}": value for name, value in changed.items()})
-    return plan_family(Asked(**{field.name: given[field.name] for field in fields(Asked)}))
+    return plan_family(Asked(**{field.name: getattr(asked, field.name) for field in fields(Asked)}))
 
 
 def _usual_cardinalities(goal: Budget, axes: frozenset[str]) -> list[int] | None:
     return list(SMALL_CARDINALITIES) if axes == DEFAULT and goal.base.stem == "small" else None
 
 
-def _evidence(wanted: Seeds, goal: Budget, rows: list[Solution], clock: Clock | None) -> dict[str, Any]:
-    """What was asked of seeds, as `--json` holds it; empty where nothing was."""
-    return {"evidence": plan_seeds(wanted, goal, len(rows), clock)} if wanted.anything else {}
-
-
-def _print(
+def _print_json(
     goal: Budget,
     rule: Rule,
     rows: list[Solution],
     axes: frozenset[str],
     proof: bool,
-    as_json: bool,
     evidence: dict[str, Any],
 ) -> None:
-    """The ladder, as JSON or as tables."""
-    if as_json:
-        answer = add_times(contract(goal, rule, rows), rule, goal, rows) | evidence
-        print_json(add_proof(answer, rule, rows, axes) if proof or axes != DEFAULT else answer)
-    else:
-        show(goal, rule, rows)
-        print(explain(goal, rule, rows, axes))
-        print("\n".join([*explain_times(rule, goal, rows), *notes(goal, axes, rows, rule)]))
-        if proof:
-            show_proof(rule, rows, axes)
+    answer = add_times(contract(goal, rule, rows), rule, goal, rows) | evidence
+    print_json(add_proof(answer, rule, rows, axes) if proof or axes != DEFAULT else answer)
 
 
-def _finish(
-    rows: list[Solution],
-    goal: Budget,
-    axes: frozenset[str] | None,
-    write: Path | None,
-    panel: str | None,
-    verify: bool,
-    as_json: bool,
-) -> int | None:
+def _print(goal: Budget, rule: Rule, rows: list[Solution], axes: frozenset[str], proof: bool) -> None:
+    """The ladder as tables, with what stands under them."""
+    show(goal, rule, rows)
+    print(explain(goal, rule, rows, axes))
+    print("\n".join([*explain_times(rule, goal, rows), *notes(goal, axes, rows, rule)]))
+    if proof:
+        show_proof(rule, rows, axes)
+
+
+def _finish(rows: list[Solution], goal: Budget, axes: frozenset[str] | None, asked: Any) -> int | None:
     """Count the rows (along `axes`; None: drawn) again and write them, where that is asked; 1 where counts differ."""
-    if verify and not _verified(rows, quiet=as_json):
+    if asked.verify and not _verified(rows, quiet=asked.as_json):
         return 1
-    if write:
-        _write(write, design_ladder(goal, rows, axes), panel, quiet=as_json)
+    if asked.write:
+        _write(asked.write, design_ladder(goal, rows, axes), asked.panel, quiet=asked.as_json)
     return None
 
 
-def _goal(text: str, write: Path | None, panel: str | None, resolution: int | None, classes: int | None) -> Budget:
+def _goal(asked: Any) -> Budget:
     """The budget; at the resolution and the classes of a panel's own data set, where that is to be written."""
-    if panel is not None and write is None:
+    text = f"{asked.budget},base={asked.base}" if asked.base else asked.budget
+    image = {name: value for name in ("resolution", "classes") if (value := getattr(asked, name)) is not None}
+    if asked.panel is not None and asked.write is None:
         raise UserError("--panel names a panel of a sweep file", remedy="Add --write FILE.")
-    if write is not None:
-        if resolution or classes:
-            raise UserError(
-                "--resolution and --classes don't go with --write: the panel's dataset says them",
-                remedy="Write first, then change `dataset` in the file and write again.",
-            )
-        from ablation.plan.write import budget_of_panel
+    if asked.write is None:
+        return parse_budget(text, replace(budget_design(text), **image) if image else None)
+    if image:
+        raise UserError(
+            "--resolution and --classes don't go with --write: the panel's dataset says them",
+            remedy="Write first, then change `dataset` in the file and write again.",
+        )
+    from ablation.plan.write import budget_of_panel
 
-        return budget_of_panel(write, text, panel)
-    given = {"resolution": resolution, "classes": classes}
-    fields = {name: value for name, value in given.items() if value is not None}
-    return parse_budget(text, replace(budget_design(text), **fields) if fields else None)  # type: ignore[arg-type]
+    return budget_of_panel(asked.write, text, asked.panel)
 
 
-def _rule(
-    budget: Budget,
-    axes: frozenset[str],
-    match: str | None,
-    tolerance: str | None,
-    tight: str | None,
-    multiple: int,
-    batch: int,
-    clock: Clock | None,
-) -> Rule:
+def _rule(budget: Budget, axes: frozenset[str], asked: Any, clock: Clock | None) -> Rule:
+    match, tolerance, tight = asked.match, asked.tolerance, asked.tight
     if tight and tolerance:
         raise UserError("--tight and --tolerance say the same thing twice", remedy="Leave one out.")
     limit = parse_share(tight, "--tight") if tight else None
     if budget.base.stem == "small" and axes == DEFAULT and not (match or tolerance or tight):
         limit = SMALL_TIGHT
     within = parse_share(tolerance, "--tolerance") if tolerance else TOLERANCE
-    return Rule.of(budget, rule_for(axes, budget, match, limit), within, limit, multiple, batch, clock)
+    matched = rule_for(axes, budget, match, limit)
+    return Rule.of(budget, matched, within, limit, asked.multiple, asked.batch, clock)
 
 
 def _verified(rows: list[Solution], quiet: bool) -> bool:

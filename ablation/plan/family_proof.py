@@ -9,8 +9,8 @@ from typing import Any
 from ablation.errors import UserError
 from ablation.family import Family
 from ablation.family.search import MATCHED, RESIDUALS, FamilySolution, solve_family
-from ablation.plan.proof import WORDS, draw_errors
-from ablation.solver import MATCHES, TIME, Rule, amount
+from ablation.plan.proof import WORDS, draw_errors, shares
+from ablation.solver import MATCHES, TIME, Rule, amount, spread
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def add_family_proof(answer: dict[str, Any], family: Family, rule: Rule, rows: l
         entry["neighbours"] = [_entry(family, row, pick) for pick in neighbours(family, row)]
         entry["rules"] = {match: _entry(family, row, pick) for match, pick in others(family, rule, row).items()}
     knobs = [knob for knob in family.knobs if knob != family.solve and any(knob in row.design.knobs for row in rows)]
-    return answer | {"axis": sorted(knobs), "spread": _block(spread(rows, rule.batch)), "published": []}
+    return answer | {"axis": sorted(knobs), "spread": _block(spread(rows, rule.batch, RESIDUALS)), "published": []}
 
 
 def _block(found: dict[str, float | None]) -> dict[str, float | None]:
@@ -71,21 +71,9 @@ def others(family: Family, rule: Rule, row: FamilySolution) -> dict[str, Pick]:
     return picks
 
 
-def spread(rows: list[FamilySolution], batch: int) -> dict[str, float | None]:
-    """How far apart the rows are in each measure, largest over smallest less 1; None where the budget doesn't say."""
-    measures = (*RESIDUALS, *[TIME] * any(row.time for row in rows))
-    found = {measure: [row.error(measure, batch) for row in rows] for measure in measures}
-    return {measure: _spread(errors) for measure, errors in found.items()}
-
-
-def _spread(found: list[float | None]) -> float | None:
-    stated = [1 + error for error in found if error is not None]
-    return max(stated) / min(stated) - 1 if stated and len(stated) == len(found) else None
-
-
 def apart(rows: list[FamilySolution], batch: int) -> list[str]:
     """The spread in words, where there are several rows."""
-    found = {measure: share for measure, share in spread(rows, batch).items() if share is not None}
+    found = {measure: share for measure, share in spread(rows, batch, RESIDUALS).items() if share is not None}
     if len(rows) < 2 or not found:
         return []
     stated = ", ".join(f"{WORDS[measure]} {share:.1%}" for measure, share in found.items())
@@ -103,17 +91,13 @@ def show_family_proof(family: Family, rule: Rule, rows: list[FamilySolution]) ->
     for heading in ("", "network", *(WORDS[measure] for measure in errors_of(rows[0], rule.batch))):
         table.add_column(heading, justify="left" if heading in ("", "network") else "right")
     for row in rows:
-        table.add_row(f"answer ({rule.match})", row.design.name, *_shares(errors_of(row, rule.batch)))
+        table.add_row(f"answer ({rule.match})", row.design.name, *shares(errors_of(row, rule.batch)))
         for pick in neighbours(family, row):
-            table.add_row("  next", pick.name, *_shares(pick.errors))
+            table.add_row("  next", pick.name, *shares(pick.errors))
         for match, pick in others(family, rule, row).items():
-            table.add_row(f"  {match} picks", pick.name, *_shares(pick.errors))
+            table.add_row(f"  {match} picks", pick.name, *shares(pick.errors))
         table.add_section()
     print_table(table)
-
-
-def _shares(found: dict[str, float | None]) -> list[str]:
-    return ["-" if share is None else f"{share:+.1%}" for share in found.values()]
 
 
 def draw_family(path: Path, rows: list[FamilySolution]) -> None:

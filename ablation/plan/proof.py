@@ -92,16 +92,17 @@ def show_proof(rule: Rule, rows: list[Solution], axes: frozenset[str]) -> None:
         table.add_column(heading, justify="left" if heading in ("", "design") else "right")
     for row in rows:
         proof = prove(rule, row, axes)
-        table.add_row(f"answer ({rule.match})", row.design.name, *_shares(proof.errors))
+        table.add_row(f"answer ({rule.match})", row.design.name, *shares(proof.errors))
         for pick in proof.neighbours:
-            table.add_row("  runner-up" if axes == {"depth"} else "  next", pick.design.name, *_shares(pick.errors))
+            table.add_row("  runner-up" if axes == {"depth"} else "  next", pick.design.name, *shares(pick.errors))
         for match, pick in proof.rules.items():
-            table.add_row(f"  {match} picks", pick.design.name, *_shares(pick.errors))
+            table.add_row(f"  {match} picks", pick.design.name, *shares(pick.errors))
         table.add_section()
     print_table(table)
 
 
-def _shares(found: dict[str, float | None]) -> list[str]:
+def shares(found: dict[str, float | None]) -> list[str]:
+    """Errors as cells of a table."""
     return ["-" if share is None else f"{share:+.1%}" for share in found.values()]
 
 

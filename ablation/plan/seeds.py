@@ -78,6 +78,7 @@ def parse_bytes(text: str) -> int:
 
 def plan_seeds(wanted: Seeds, budget: Budget, arms: int, clock: Clock | None) -> dict[str, Any]:
     """What `--json` holds under `evidence`. Raises UserError where something can't be read, or a time is needed."""
+    _consistent(wanted)
     if arms < 2:
         raise UserError("one design has nothing to be compared with", remedy="Ask for several: --cardinality 1 2 4.")
     from analysis.pilots import noise_of
@@ -90,6 +91,19 @@ def plan_seeds(wanted: Seeds, budget: Budget, arms: int, clock: Clock | None) ->
     if wanted.within:
         return answer | {"within": _within(wanted, budget, arms, noise, clock)}
     return answer | _seeds(wanted, budget, arms, noise, clock)
+
+
+def _consistent(wanted: Seeds) -> None:
+    """Raises UserError for options that would be ignored."""
+    asked = [name for name in ("seeds", "resolve") if getattr(wanted, name) is not None]
+    if wanted.within and asked:
+        raise UserError(f"--{asked[0]} can't go with --within, which says the seeds itself", remedy="Leave one out.")
+    if wanted.memory and not wanted.within:
+        raise UserError("--memory says what fits with --within", remedy="Add --within 60h.")
+    if wanted.pilots and not (wanted.within or asked):
+        raise UserError("--pilots tells noise to plan with", remedy="Add --seeds auto --resolve 0.2, or --seeds 5.")
+    if wanted.resolve is not None and wanted.seeds not in (None, "auto"):
+        raise UserError("--resolve asks for seeds that --seeds already says", remedy="Leave one out.")
 
 
 def _seeds(wanted: Seeds, budget: Budget, arms: int, noise: Noise, clock: Clock | None) -> dict[str, Any]:

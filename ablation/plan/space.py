@@ -78,16 +78,16 @@ def space_of(
 
 
 LADDERS_OWN = (
-    "axis", "width", "scale", "match", "tight", "proof", "multiple", "batch", "times", "precision", "threads",
+    "axis", "width", "scale", "match", "tight", "proof", "multiple", "batch", "times", "precision", "threads", "seeds",
+    "resolve", "pilots", "within", "memory",
 )  # fmt: skip
 
 
-def refuse_ladder_options(*given: object) -> None:
-    """Raise UserError for what only a ladder has, in the order of `LADDERS_OWN`: no option is ignored in silence."""
-    extra = [f"--{name}" for name, value in zip(LADDERS_OWN, given, strict=True) if value]
-    if extra:
+def refuse_ladder_options(given: Sequence[str]) -> None:
+    """Raise UserError for those of `LADDERS_OWN` that were given: no option is ignored in silence."""
+    if given:
         remedy = "A space has --blocks, --cardinality, --widths and --tolerance (on parameters and MACs at once)."
-        raise UserError(f"{', '.join(extra)} can't go with --space", remedy=remedy)
+        raise UserError(f"{', '.join(f'--{name}' for name in given)} can't go with --space", remedy=remedy)
 
 
 def explore(space: Space, wanted: Wanted) -> list[Solution]:

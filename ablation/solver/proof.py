@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ablation.cost import cost
 from ablation.design import Design
@@ -45,13 +46,13 @@ def prove(rule: Rule, row: Solution, axes: frozenset[str]) -> Proof:
     )
 
 
-def spread(rows: Sequence[Solution], batch: int) -> dict[str, float | None]:
+def spread(rows: Sequence[Any], batch: int, measures: Sequence[str] = MEASURES) -> dict[str, float | None]:
     """How far apart the rows are in each measure: the largest over the smallest of cost / budget, less 1.
 
-    None where a budget doesn't state the measure. What was matched spreads little, the others more. Time is there
-    where any row was timed.
+    Rows are Solutions, or a family's. None where a budget doesn't state the measure. What was matched spreads little,
+    the others more. Time is there where any row was timed.
     """
-    measures = (*MEASURES, TIME) if any(row.time for row in rows) else MEASURES
+    measures = (*measures, TIME) if any(row.time for row in rows) else measures
     return {measure: _spread([row.error(measure, batch) for row in rows]) for measure in measures}
 
 
