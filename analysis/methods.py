@@ -34,11 +34,13 @@ def _statistics(sweep: Sweep, found: list[Finding]) -> str:
         "differences are simultaneous (Bonferroni): they hold for all contrasts of a panel at once, so one that "
         "excludes zero never stands beside unresolved. Seeds speak of these evaluation images and this recipe only."
     )
+    if not sweep.evidence.pairs:
+        text += " A claim that Welch's test (each arm's own SD, Holm) does not make is one *if spreads are equal*."
     if comparison.margin:
         text += f" Equivalent: two one-sided tests (Holm) place the difference within ±{comparison.margin:g} points."
     spreads = [f.comparison.spread_p for f in found if math.isfinite(f.comparison.spread_p)]
     if spreads and min(spreads) <= ALPHA:
-        text += " The arms' spreads differ (Brown-Forsythe): the pooled SD is in doubt; Welch's p are in results.csv."
+        text += " The arms' spreads differ (Brown-Forsythe): the pooled SD is in doubt."
     known = [f.correlation for f in found if math.isfinite(f.correlation)]
     if known:
         mean = sum(known) / len(known)

@@ -14,6 +14,7 @@ from ablation.sweep import Panel, Sweep
 from analysis.collect import Study
 from analysis.findings import Finding
 from analysis.labels import LABELS
+from analysis.statistics import IF_EQUAL
 from analysis.verdict import level, short
 
 Row = dict[str, Any]
@@ -158,7 +159,7 @@ def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
     rows = []
     for arm in finding.panel.arms:
         estimate, contrast = finding.comparison.estimates[arm.name], contrasts.get(arm.name)
-        keys = ("difference", "low", "high", "p", "p_adjusted", "welch_p", "resolvable")
+        keys = ("difference", "low", "high", "p", "p_adjusted", "welch_p", "welch_adjusted", "resolvable")
         against = {key: getattr(contrast, key) if contrast else math.nan for key in keys} | {
             "verdict": contrast.verdict if contrast else ""
         }
@@ -234,6 +235,8 @@ def _results_note(finding: Finding) -> str:
     )
     if any(c.kind in ("improves", "worsens") and c.low <= 0 <= c.high for c in found.contrasts):
         note += " Holm's test is sharper: where the interval beside a verdict reaches zero, only a sign is claimed."
+    if any(IF_EQUAL in c.verdict for c in found.contrasts):
+        note += " If spreads are equal: Welch's test, which uses each arm's own SD, does not find the difference."
     if any(c.kind == "unresolved" for c in found.contrasts):
         note += " Resolves: the smallest true difference that such seeds find with 80% power at this SD."
     return note

@@ -111,6 +111,21 @@ def test_lower_error_improves_and_higher_worsens():
     assert contrast(GROUPS, "better").difference == pytest.approx(-0.9)
 
 
+def test_a_claim_that_rests_on_equal_spreads_says_so():
+    groups = {
+        "base": [11.2, 12.8, 12.4],
+        "better": [10.0, 10.1, 10.2],
+        "c": [12.1, 12.2, 12.3],
+        "d": [12.0, 12.1, 12.2],
+    }
+    found = contrast(groups, "better")
+    by_hand = [
+        stats.ttest_ind(groups[name], groups["base"], equal_var=False).pvalue for name in groups if name != "base"
+    ]
+    assert found.welch_adjusted == pytest.approx(3 * by_hand[0]) and found.p_adjusted < 0.05 < found.welch_adjusted
+    assert found.verdict == "improves, if spreads are equal" and found.kind == "improves"
+
+
 def test_what_the_seeds_cannot_tell_apart_is_unresolved_with_what_they_could():
     found = contrast(GROUPS, "same")
     assert found.kind == "unresolved"

@@ -48,6 +48,17 @@ def test_where_holm_resolves_more_than_the_interval_only_the_sign_is_claimed(tmp
     assert "only a sign is claimed" in results_table(found, "top1_error", "error").note
 
 
+def test_a_claim_that_needs_equal_spreads_is_said_with_its_condition(tmp_path):
+    errors = {"resnet11_1x8d": (11.2, 12.8, 12.4), "resnext11_2x5d": (10.0, 10.1, 10.2)}
+    errors |= {"resnext11_4x3d": (12.1, 12.2, 12.3), "resnext11_6x2-4-9d": (12.0, 12.1, 12.2)}
+    sweep, runs = write_study(tmp_path, sweep_fields(tuple(errors)))
+    for run in sweep.runs():
+        write_run(sweep, run, runs, errors[run.arm][run.seed])
+    _, text, (found,) = say(sweep, runs)
+    assert "resnext11_2x5d improves by 2.03 points" in text and "), if spreads are equal; " in text
+    assert "Welch's test" in results_table(found, "top1_error", "error").note
+
+
 def test_one_seed_gives_no_verdict(tmp_path):
     _, text, _ = say(*write_study(tmp_path, sweep_fields(seeds=1)))
     assert "1 seed an arm: " in text and text.endswith(": one seed: no verdict.")

@@ -7,7 +7,7 @@ the panel's baseline, and the p-values of a panel are adjusted by Holm.
 
 from .again import win_again
 from .comparison import Comparison, compare, correlation_by_seed
-from .contrast import Contrast
+from .contrast import IF_EQUAL, Contrast
 from .crossed import Interaction, interaction
 from .estimates import ALPHA, POWER, Estimate, estimate, finite, pooled_sd
 from .examples import ExampleInterval, example_interval, sd_of_pair, sd_of_runs
@@ -19,6 +19,7 @@ from .power import resolvable_difference, sd_range, seeds_needed
 
 __all__ = [
     "ALPHA",
+    "IF_EQUAL",
     "POWER",
     "Comparison",
     "Contrast",

@@ -11,6 +11,8 @@ import numpy as np
 from .estimates import Estimate, t_above, t_quantile
 from .power import detectable_shift
 
+IF_EQUAL = ", if spreads are equal"
+"""Follows a claim that rests on the pooled SD: Welch's test, which does without, is not significant."""
 KINDS = ("improves", "worsens", "equivalent", "unresolved", "differs")
 
 
@@ -33,7 +35,9 @@ class Contrast:
     """Whether two one-sided tests, Holm-adjusted, place the difference within the margin."""
     verdict: str
     welch_p: float = math.nan
-    """Unadjusted, from each arm's own SD: a check of what the pooled SD assumes. It decides nothing."""
+    """Unadjusted, from each arm's own SD, as the pooled SD assumes they are equal."""
+    welch_adjusted: float = math.nan
+    """By Holm. A claim of the pooled test that this one does not make is a claim *if spreads are equal*."""
     test: str = "pooled"
     """`pooled`: unpaired, with the SD pooled over arms; `paired`: by common seed, with the SD of the differences."""
 
@@ -122,28 +126,32 @@ def judge(
     tests = [one for one in differences if not one.none]
     adjusted = iter(holm([one.p for one in tests]))
     within = iter(holm([one.p_outside(margin) for one in tests]) if margin else [1.0] * len(tests))
+    unequal = iter(holm([1.0 if math.isnan(one.welch_p) else one.welch_p for one in tests]))
     found = []
     for one in differences:
         if one.none:
             found.append(_untested(one))
         else:
-            found.append(_tested(one, next(adjusted), next(within), len(tests), alpha, margin, words))
+            p = (next(adjusted), next(within), next(unequal))
+            found.append(_tested(one, p, len(tests), alpha, margin, words))
     return found
 
 
 def _tested(
     one: Difference,
-    p_adjusted: float,
-    p_within: float,
+    adjusted: tuple[float, float, float],
     family: int,
     alpha: float,
     margin: float | None,
     words: tuple[str, str],
 ) -> Contrast:
+    p_adjusted, p_within, p_unequal = adjusted
     half = t_quantile(1 - alpha / family / 2, one.df) * one.se
     resolvable = detectable_shift(one.df, contrasts=family, alpha=alpha) * one.se
     equivalent = p_within <= alpha
     word = words[one.difference > 0] if p_adjusted <= alpha else ""
+    if word and one.test == "pooled" and p_unequal > alpha:
+        word += IF_EQUAL
     return Contrast(
         one.a,
         one.b,
@@ -156,13 +164,14 @@ def _tested(
         equivalent,
         verdict(word, equivalent, margin, resolvable),
         one.welch_p,
+        p_unequal,
         one.test,
     )
 
 
 def _untested(one: Difference) -> Contrast:
     nan = math.nan
-    return Contrast(one.a, one.b, one.difference, nan, nan, nan, nan, nan, False, one.none, nan, one.test)
+    return Contrast(one.a, one.b, one.difference, nan, nan, nan, nan, nan, False, one.none, nan, nan, one.test)
 
 
 def verdict(differs: str, equivalent: bool, margin: float | None, resolvable: float, where: str = "") -> str:
