@@ -40,13 +40,32 @@ class Attempt:
         """Why it ended, in a line."""
         return self.fields.get("message") or ""
 
+    @property
+    def step(self) -> int:
+        """How many optimiser steps of the run were done when it began."""
+        return int(self.fields.get("step", 0))
+
+    def before(self, about: dict[str, Any]) -> bool:
+        """Whether this was the same Slurm job before it was queued again: its process cannot live."""
+        same = all(self.fields.get(key) and self.fields[key] == about.get(key) for key in ("job", "launch"))
+        return same and self.fields.get("restarts", 0) < about.get("restarts", 0)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its worker is on another machine, whose processes can't be seen from here."""
+        return self.fields.get("host") != _host()
+
+    def silent(self) -> float:
+        """Seconds since its lease was renewed, by the file system's clock."""
+        return _clock(self.path.parent) - self.path.stat().st_mtime
+
     def alive(self) -> bool:
         """Whether its worker still has the run: its process is there or, on another host, its lease holds."""
         if self.ended:
             return False
-        if self.fields.get("host") == _host():
+        if not self.elsewhere:
             return process_started(self.fields["pid"]) == self.fields["process_started"]
-        return _clock(self.path.parent) - self.path.stat().st_mtime < LEASE_SECONDS
+        return self.silent() < LEASE_SECONDS
 
 
 def attempts(folder: Path) -> list[Attempt]:
@@ -57,14 +76,15 @@ def attempts(folder: Path) -> list[Attempt]:
     return [Attempt(number, path, _read(path)) for number, path in files]
 
 
-def take(folder: Path, **about: Any) -> Claim | None:
+def take(folder: Path, *, dead: int | None = None, **about: Any) -> Claim | None:
     """Claim the run whose `attempts/` folder this is; None where another worker has it, or was quicker.
 
-    `about` is kept in the attempt's file: worker, launch, job.
+    `about` is kept in the attempt's file: worker, launch, job, restarts (of that job), step. `dead`: the number of an
+    attempt that is known to be over, such as one whose job Slurm says is gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     earlier = attempts(folder)
-    if earlier and earlier[-1].alive():
+    if earlier and earlier[-1].number != dead and not earlier[-1].before(about) and earlier[-1].alive():
         return None
     path = folder / f"{earlier[-1].number + 1 if earlier else 0:04d}.json"
     pid = os.getpid()
@@ -96,10 +116,10 @@ class Claim:
         """Whether no other worker has taken the run over (it may, where this process hung for longer than a lease)."""
         return not (self.path.parent / f"{int(self.path.stem) + 1:04d}.json").exists() and self.path.exists()
 
-    def end(self, state: str, message: str = "") -> None:
+    def end(self, state: str, message: str = "", **about: Any) -> None:
         """Give the run back: done, stopped (to be gone on with) or failed."""
         self._over.set()
-        fields = {**self.fields, "ended": state, "ended_at": now(), "message": message}
+        fields = {**self.fields, "ended": state, "ended_at": now(), "message": message, **about}
         spare = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
         spare.write_text(json.dumps(fields))
         os.replace(spare, self.path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,12 @@ class Launch:
         """Write down what was started. Locally a job is a process: its start time tells it from a later namesake."""
         started = {job: process_started(int(job)) for job in jobs} if on == "local" else {}
         write_json(self.description, {"on": on, "runs": runs, "jobs": jobs, "processes": started})
+
+    def keep(self, sweep: Path, overrides: Sequence[str]) -> None:
+        """Keep the sweep as it was launched: its file, and what `--set` changed."""
+        shutil.copyfile(sweep, self.folder / "sweep.yaml")
+        if overrides:
+            write_json(self.folder / "overrides.json", {"set": list(overrides)})
 
     def read(self) -> dict[str, Any]:
         """What was started; empty where the launch died before it was written down."""
@@ -88,6 +95,16 @@ def _ask(command: list[str]) -> list[tuple[str, str]]:
         return []
     rows = [line.split() for line in answer.stdout.splitlines()]
     return [(row[0], row[1]) for row in rows if len(row) == 2]
+
+
+def live_jobs() -> set[str] | None:
+    """Ids (a number each, array elements' own) of this user's jobs that are queued or running; None: no answer."""
+    command = ["squeue", "--noheader", "--me", "--array", "--format=%A"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(answer.stdout.split())
 
 
 def slurm_answers(seconds: float = 2.0) -> bool:

@@ -84,6 +84,11 @@ def parse_records(log: bytes, path: Path) -> Iterator[Record]:
         return  # no newline: the writer was killed inside this line
 
 
+def last_step(path: Path) -> int:
+    """The optimiser step that a log tells last; 0 where it tells none. Raises UserError as `read_records` does."""
+    return max((record["step"] for record in read_records(path) if record.get("step") is not None), default=0)
+
+
 def last_epochs(records: list[Record]) -> list[Record]:
     """The epoch records, one an epoch, in order: a resumed run wrote some twice, and the later one counts."""
     return [record for _, record in sorted({r["epoch"]: r for r in records if r["kind"] == "epoch"}.items())]

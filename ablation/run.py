@@ -131,6 +131,11 @@ class RunPaths:
         """One file for each worker that had the run."""
         return self.folder / "attempts"
 
+    @property
+    def cancelled(self) -> Path:
+        """Present = cancelled: no worker goes on with it until it is launched again."""
+        return self.folder / "cancelled"
+
     def bits(self, evaluation: str) -> Path:
         """Which examples the final network got right, packed, in the data set's order."""
         return self.runs.joinpath(self.sweep, self.id, bits_name(evaluation))

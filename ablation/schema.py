@@ -50,6 +50,8 @@ class Resources(_Model):
     """Slurm: CPUs of a worker; by default its threads, or 8 with a GPU."""
     memory_gb: Whole | None = None
     """Slurm: memory of a worker; by default the cluster's own."""
+    side_by_side: Whole = 1
+    """Runs that a worker trains at a time, sharing its GPU or its CPUs: small ones leave most of a GPU idle."""
     parallel: Whole = 4
     """Workers at once, at most."""
     job_hours: Annotated[float, Field(strict=True, gt=0)] = 24

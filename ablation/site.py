@@ -27,6 +27,8 @@ class Site(BaseModel):
     """Shell lines before a worker starts: modules, conda."""
     python: Text | None = None
     """The interpreter (or the container command around it); by default the one that launches."""
+    requeue: bool = True
+    """Whether a job may queue itself again."""
     sbatch: dict[str, Any] = {}
     """Any other sbatch option."""
 

@@ -3,57 +3,31 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from ablation.claim import Claim, attempts, take
+from ablation.claim import Attempt, Claim, attempts, take
 from ablation.data import open_images, steps_an_epoch
 from ablation.errors import UserError
 from ablation.execution import choose_execution, slow_precision
-from ablation.records import Log
+from ablation.launches import live_jobs
+from ablation.records import Log, last_step
 from ablation.run import Run, RunPaths
 from ablation.train import Lost, Settings, Stopped, Training
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-"""USR2 is what submitit asks Slurm for, ahead of a time limit or a preemption."""
-
-
-class StopFlag:
-    """Set by the first stop signal, and read between steps: a handler that saved could save half a step."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopFlag:
-        self._before = {number: signal.signal(number, self._set) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _set(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C: now
-        self.signal = number
-
-    def reason(self) -> str | None:
-        """Why to stop; None while there is no reason."""
-        return f"stopped by {signal.Signals(self.signal).name}" if self.signal is not None else None
-
-    def hand_on(self) -> None:
-        """Let submitit's own handler see the signal, at a step boundary: it queues the job again."""
-        handler = self._before.get(signal.SIGUSR2)
-        if self.signal == signal.SIGUSR2 and callable(handler):
-            handler(self.signal, None)
+TRIES = 3
+"""So many tries of a launch at a run that got no further, and it is given up."""
+SILENT_SECONDS = 60.0
+"""A worker elsewhere that has not renewed its lease for so long is probably dead: three beats are missing."""
+LOOK_SECONDS = 5.0
+CANCEL_SECONDS = 2.0
+CANCELLED = "cancelled"
 
 
 @dataclass
@@ -65,66 +39,159 @@ class Done:
     stopped: str | None = None
 
 
-def work(
-    runs: Path, sweep: str, ids: Sequence[str], settings: Settings, launch: str, stop: Callable[[], str | None]
-) -> Done:
-    """Train every run of `ids`, in order, that no other worker has; go round until nothing is left to claim."""
-    report, tried = Done(), True
-    while tried and not report.stopped:
-        tried = False
-        for id in ids:
-            paths = RunPaths(runs, sweep, id)
-            claim = None if report.stopped or paths.result.exists() else _claim(paths, launch)
-            if claim:
-                tried = True
-                _try(paths, claim, settings, stop, report)
-            report.stopped = report.stopped or stop()
-    return report
+@dataclass
+class Worker:
+    """One process that trains runs."""
+
+    runs: Path
+    sweep: str
+    ids: Sequence[str]
+    settings: Settings
+    launch: str
+    stop: Callable[[], str | None]
+    """Why to stop; None while there is no reason."""
+    until: float | None = None
+    """When to claim no more (seconds since the epoch), for the job ends soon after."""
+    report: Done = field(default_factory=Done)
+
+    def work(self) -> Done:
+        """Train every run of `ids`, in order, that no other worker has; go round until nothing is left to claim."""
+        tried = True
+        while tried and not self._leaving():
+            tried = any([self._try(id) for id in self.ids])
+            tried = tried or self._take_over()
+        return self.report
+
+    def _leaving(self) -> bool:
+        late = self.until is not None and time.time() > self.until
+        self.report.stopped = self.report.stopped or self.stop() or ("the job's time is nearly over" if late else None)
+        return bool(self.report.stopped)
+
+    def _try(self, id: str, dead: int | None = None) -> bool:
+        """Claim a run and train it; False where there is nothing to do."""
+        paths = RunPaths(self.runs, self.sweep, id)
+        if self._leaving() or paths.result.exists() or cancelled(paths):
+            return False
+        claim = self._claim(paths, dead)
+        if claim:
+            self._train(paths, claim)
+        return claim is not None
+
+    def _claim(self, paths: RunPaths, dead: int | None) -> Claim | None:
+        """Claim a run that is neither done nor given up in this launch."""
+        own = [attempt for attempt in attempts(paths.attempts) if attempt.fields.get("launch") == self.launch]
+        if own and own[-1].ended == "failed" and own[-1].fields.get("final", True):
+            return None
+        reached = last_step(paths.log)
+        claim = take(paths.attempts, dead=dead, launch=self.launch, step=reached, **whereabouts())
+        if claim and paths.result.exists():
+            claim.end("done", "finished by another worker a moment before")
+            return None
+        fruitless = without_progress(own, reached)
+        if claim and len(fruitless) >= TRIES:
+            self._fail(paths, claim, f"given up after {TRIES} tries that got no further: {_last_words(fruitless)}")
+            return None
+        return claim
+
+    def _train(self, paths: RunPaths, claim: Claim) -> None:
+        stop = Asked(self.stop, paths)
+        try:
+            Training(paths, self.settings, stop, claim.held).to_the_end()
+        except Stopped as stopped:
+            claim.end("stopped", str(stopped))
+            self.report.stopped = self.stop()
+        except Lost as lost:
+            print(lost, file=sys.stderr)
+        except UserError as error:
+            self._fail(paths, claim, str(error))
+        except OSError as error:
+            self._fail(paths, claim, f"{error.strerror or error}: {error.filename or paths.folder}", final=False)
+        except Exception as error:
+            traceback.print_exc()
+            self._fail(paths, claim, f"{type(error).__name__}: {error}", final=False)
+        else:
+            claim.end("done")
+            self.report.done.append(paths.id)
+
+    def _fail(self, paths: RunPaths, claim: Claim, message: str, *, final: bool = True) -> None:
+        """Write down that a run failed; where that is not final, the next round tries again."""
+        print(f"{paths.id} failed: {message}", file=sys.stderr)
+        self.report.failed.append(paths.id)
+        try:
+            log = Log(paths.log)
+            log.append("event", event="failed", message=message)
+            log.close()
+            claim.end("failed", message, final=final)
+        except OSError as error:
+            print(f"can't record that: {error}", file=sys.stderr)  # a full disk: the claim dies with this process
+
+    def _take_over(self) -> bool:
+        """Of the runs that other workers have, go on with one whose worker is dead; wait where one seems to be."""
+        while not self._leaving():
+            held = {id: attempt for id in self.ids if (attempt := self._held(id))}
+            elsewhere = [attempt for attempt in held.values() if attempt.elsewhere]
+            live = live_jobs() if elsewhere else None
+            for id, attempt in held.items():
+                gone = live is not None and attempt.elsewhere and attempt.fields.get("job", "") not in live
+                if (gone or not attempt.alive()) and self._try(id, attempt.number):
+                    return True
+            if not any(attempt.silent() > SILENT_SECONDS for attempt in elsewhere):
+                return False
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def _held(self, id: str) -> Attempt | None:
+        """The attempt at a run that has not ended, as far as its file tells."""
+        paths = RunPaths(self.runs, self.sweep, id)
+        last = attempts(paths.attempts)[-1:]
+        over = paths.result.exists() or cancelled(paths) or not last or last[0].ended
+        return None if over else last[0]
 
 
-def _claim(paths: RunPaths, launch: str) -> Claim | None:
-    """Claim a run that is neither done nor failed in this launch."""
-    earlier = attempts(paths.attempts)
-    if earlier and earlier[-1].fields.get("launch") == launch and earlier[-1].ended == "failed":
-        return None
-    job = os.environ.get("SLURM_JOB_ID")
-    claim = take(paths.attempts, worker=f"{socket.gethostname()}:{os.getpid()}", launch=launch, job=job)
-    if claim and paths.result.exists():
-        claim.end("done", "finished by another worker a moment before")
-        return None
-    return claim
+def without_progress(tries: Sequence[Attempt], reached: int) -> list[Attempt]:
+    """The last tries in a row that got no further than they began, `reached` being where the run is now (steps).
+
+    One that was asked to stop does not count.
+    """
+    found: list[Attempt] = []
+    for attempt in reversed(tries):
+        if attempt.step < reached:
+            break
+        if attempt.ended != "stopped":
+            found.append(attempt)
+    return found
 
 
-def _try(paths: RunPaths, claim: Claim, settings: Settings, stop: Callable[[], str | None], report: Done) -> None:
-    try:
-        Training(paths, settings, stop, claim.held).to_the_end()
-    except Stopped as stopped:
-        claim.end("stopped", str(stopped))
-        report.stopped = str(stopped)
-    except Lost as lost:
-        print(lost, file=sys.stderr)
-    except UserError as error:
-        _fail(paths, claim, str(error), report)
-    except OSError as error:
-        _fail(paths, claim, f"{error.strerror or error}: {error.filename or paths.folder}", report)
-    except Exception as error:
-        traceback.print_exc()
-        _fail(paths, claim, f"{type(error).__name__}: {error}", report)
-    else:
-        claim.end("done")
-        report.done.append(paths.id)
+def _last_words(tries: Sequence[Attempt]) -> str:
+    return next((attempt.message for attempt in tries if attempt.message), "its process died (out of memory?)")
 
 
-def _fail(paths: RunPaths, claim: Claim, message: str, report: Done) -> None:
-    print(f"{paths.id} failed: {message}", file=sys.stderr)
-    report.failed.append(paths.id)
-    try:
-        log = Log(paths.log)
-        log.append("event", event="failed", message=message)
-        log.close()
-        claim.end("failed", message)
-    except OSError as error:
-        print(f"can't record that: {error}", file=sys.stderr)  # a full disk: the claim dies with this process
+class Asked:
+    """Why a run is to stop: its worker was told to, or the run was cancelled; the file system is asked rarely."""
+
+    def __init__(self, stop: Callable[[], str | None], paths: RunPaths) -> None:
+        self.stop, self.paths, self.looked = stop, paths, time.monotonic()
+
+    def __call__(self) -> str | None:
+        """The reason; None while there is none."""
+        if time.monotonic() - self.looked > CANCEL_SECONDS:
+            self.looked = time.monotonic()
+            if cancelled(self.paths):
+                return CANCELLED
+        return self.stop()
+
+
+def cancelled(paths: RunPaths) -> bool:
+    """Whether `cancel` has marked the run; the next launch takes the mark away."""
+    return paths.cancelled.exists()
+
+
+def whereabouts() -> dict[str, Any]:
+    """What an attempt's file says of this process: host and pid, and the Slurm job with how often it was requeued."""
+    about: dict[str, Any] = {"worker": f"{socket.gethostname()}:{os.getpid()}", "job": os.environ.get("SLURM_JOB_ID")}
+    if about["job"]:
+        about["restarts"] = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return about
 
 
 def check(runs: Sequence[Run], gpus: int | None, threads: int, data_dir: Path | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from ablation.family.declare import Family, family
 from ablation.family.design import Architecture, FamilyDesign, cost_of, family_design, family_design_from_dict
-from ablation.family.load import load_family, source_of
+from ablation.family.load import CODE, files_of, load_family, source_of
 
-__all__ = ["Architecture", "Family", "FamilyDesign", "cost_of", "family", "family_design", "family_design_from_dict",
-           "load_family", "source_of"]  # fmt: skip
+__all__ = ["CODE", "Architecture", "Family", "FamilyDesign", "cost_of", "family", "family_design",
+           "family_design_from_dict", "files_of", "load_family", "source_of"]  # fmt: skip

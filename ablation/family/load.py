@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from dataclasses import replace
 from functools import lru_cache
@@ -15,6 +16,8 @@ from ablation.errors import UserError, did_you_mean, first_line
 from ablation.family.declare import ATTRIBUTE, Family
 from ablation.family.source import beside, digest, digest_of, plain
 
+CODE = "ABLATION_CODE"
+"""The variable that names a snapshot of the code; see `snapshot.py`."""
 STAMP = "__ablation_text__"
 """Where a module holds the digest of the text that it was made of."""
 HOW = "A family is named like mylab.blocks:convnext or path/to/blocks.py:convnext."
@@ -143,7 +146,7 @@ def _file(name: str) -> Path:
     """Where the family's module lies. Raises UserError."""
     place, _ = split_name(name)
     if place.endswith(".py"):
-        path = Path(place).expanduser().absolute()
+        path = here() / Path(place).expanduser()
         if not path.is_file():
             raise UserError(f"family {name}: no such file: {path}", remedy=HOW)
         return path
@@ -169,7 +172,20 @@ def _installed(name: str, place: str) -> Path:
     return Path(spec.origin)
 
 
+def here() -> Path:
+    """The folder that families are named from: a launch's snapshot of the code in a worker, else the current one."""
+    return Path(os.environ.get(CODE) or Path.cwd()).absolute()
+
+
+def files_of(name: str) -> dict[str, Path]:
+    """The files that a family is written in, by their place below the current folder; those elsewhere are left out.
+
+    Raises UserError where there is no such file.
+    """
+    path = plain(_file(name))
+    return {file.relative_to(here()).as_posix(): file for file in (path, *beside(path)) if file.is_relative_to(here())}
+
+
 def _add_here() -> None:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
+    if str(here()) not in sys.path and ("" not in sys.path or CODE in os.environ):
+        sys.path.append(str(here()))

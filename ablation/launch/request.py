@@ -1,0 +1,93 @@
+"""What a launch was asked for, and which runs that means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablation.board import Board, Row
+from ablation.errors import UserError, did_you_mean
+from ablation.job import WorkerJob
+from ablation.launches import Launch, slurm_answers
+from ablation.sweep import Sweep
+
+PLACES = ("slurm", "local", "here")
+STARTABLE = ("failed", "missing")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for."""
+
+    sweep: Sweep
+    runs: Path
+    data_dir: Path | None
+    on: str
+    overrides: tuple[str, ...] = ()
+    """Of the sweep file, `key.path=value`."""
+    only: tuple[str, ...] = ()
+    chain: int = 0
+    """How many jobs follow each Slurm job, one after another; 0: a job queues itself again."""
+
+    def todo(self, board: Board) -> list[str]:
+        """Ids of the runs to start, seed by seed: what is missing or failed, and picked by `only`."""
+        pick = Pick(self.only, board)
+        return list(dict.fromkeys(row.id for row in board.rows if row.state in STARTABLE and pick(row)))
+
+    def worker(
+        self, launch: Launch, todo: Sequence[str], minutes: int | None = None, requeue: bool = True
+    ) -> WorkerJob:
+        """The worker that this launch starts, once or several times."""
+        resources = self.sweep.resources
+        return WorkerJob(
+            runs=self.runs,
+            sweep=self.sweep.name,
+            ids=tuple(todo),
+            launch=launch.id,
+            gpus=resources.gpus,
+            threads=resources.threads,
+            checkpoint_minutes=resources.checkpoint_minutes,
+            data_dir=self.data_dir,
+            side_by_side=resources.side_by_side,
+            minutes=minutes,
+            requeue=requeue,
+        )
+
+
+class Pick:
+    """Whether `--only` means a run: it is in one of the named states, of one of the named arms, has a named seed.
+
+    Raises UserError where a word is none of these.
+    """
+
+    def __init__(self, words: Sequence[str], board: Board) -> None:
+        known = {
+            "state": set(STARTABLE),
+            "arm": {row.arm for row in board.rows},
+            "seed": {str(row.seed) for row in board.rows},
+        }
+        self.wanted = {kind: {word for word in words if word in names} for kind, names in known.items()}
+        for word in words:
+            if not any(word in names for names in self.wanted.values()):
+                choices = [*STARTABLE, *dict.fromkeys(row.arm for row in board.rows)]
+                raise UserError(
+                    f"--only {word}: no such state, arm or seed", remedy=f"{did_you_mean(word, choices)} Or a seed."
+                )
+
+    def __call__(self, row: Row) -> bool:
+        """Whether this run is meant."""
+        have = {"state": row.state, "arm": row.arm, "seed": str(row.seed)}
+        return all(have[kind] in names for kind, names in self.wanted.items() if names)
+
+
+def place(on: str | None) -> str:
+    """Where workers start. Raises UserError where that is no place, or Slurm is asked for and does not answer."""
+    if on is None:
+        return "here" if "SLURM_JOB_ID" in os.environ else "slurm" if slurm_answers() else "local"
+    if on not in PLACES:
+        raise UserError(f"--on {on}", remedy=f"Choose from: {', '.join(PLACES)}.")
+    if on == "slurm" and not slurm_answers(10):
+        raise UserError("no Slurm controller answers", remedy="Use --on local, or mend SLURM_CONF and PATH.")
+    return on

@@ -1,0 +1,187 @@
+"""Workers on a Slurm cluster: arrays of jobs, submitted through submitit."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ablation.errors import UserError
+from ablation.job import WorkerJob, signal_seconds
+from ablation.launch.request import Request
+from ablation.launches import QUERY_SECONDS, Launch
+from ablation.run import write_json
+from ablation.site import load_site
+from ablation.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from submitit import SlurmExecutor
+
+FOREVER = 10_000
+"""How often submitit may queue a job again; what ends a run that gets no further is its worker's business."""
+TOO_MANY = re.compile(r"limit|too many", re.IGNORECASE)
+"""What sbatch says of more jobs than a user, an account or an array may have."""
+
+
+def submit(request: Request, launch: Launch, todo: list[str], code: Snapshot) -> None:
+    """Submit workers, and where asked for the jobs that follow them. Raises UserError where Slurm refuses."""
+    resources = request.sweep.resources
+    count = min(len(todo), resources.parallel)
+    job = request.worker(launch, todo, minutes_of(request), requeue=not request.chain and load_site().requeue)
+    write_json(launch.folder / "planned.json", {"on": "slurm", "runs": todo, "count": count})
+    jobs: list[str] = []
+    with outside_slurm():
+        while len(jobs) < count:
+            added = _array(request, launch, job, code, min(count - len(jobs), array_size()), first=not jobs)
+            if not added:
+                break
+            jobs += added
+        launch.record("slurm", todo, jobs)
+        jobs += _successors(request, launch, job, code, jobs)
+        launch.record("slurm", todo, jobs)
+    _say(count, jobs, request.chain)
+
+
+def _array(
+    request: Request, launch: Launch, job: WorkerJob, code: Snapshot, count: int, *, first: bool, after: str = ""
+) -> list[str]:
+    """Ids of a new array's jobs: as many as Slurm takes, up to `count`; none where it takes no more.
+
+    Raises UserError where it refuses for another reason, or takes not even one.
+    """
+    from submitit.core.utils import FailedJobError
+
+    while count:
+        try:
+            executor = slurm_executor(request, launch.folder, code, after)
+            return submit_array(executor, job, count)
+        except (FailedJobError, OSError, subprocess.SubprocessError) as error:
+            if not TOO_MANY.search(str(error)) or (count == 1 and first):
+                raise _refused(error) from None
+            count //= 2
+    return []
+
+
+def _successors(request: Request, launch: Launch, job: WorkerJob, code: Snapshot, jobs: list[str]) -> list[str]:
+    """Jobs that start when these have ended, and so on, `chain` times; fewer where Slurm takes no more."""
+    found, last = [], jobs
+    for _ in range(request.chain):
+        after = ":".join(dict.fromkeys(job.partition("_")[0] for job in last))
+        last = _array(request, launch, job, code, len(last), first=False, after=f"afterany:{after}")
+        found += last
+        if not last:
+            break
+    return found
+
+
+def submit_array(executor: SlurmExecutor, job: WorkerJob, count: int) -> list[str]:
+    """Submit `count` workers as one array (submitit's own way of doing so forgets the interpreter); their ids."""
+    from submitit.core.utils import DelayedSubmission, JobPaths
+
+    executor.parameters["map_count"] = count
+    array = executor._submit_command(executor._submitit_command_str).job_id.partition("_")[0]
+    ids = [f"{array}_{index}" for index in range(count)]
+    for id in ids:  # a job that starts before this waits for it
+        delayed = DelayedSubmission(job)
+        delayed.set_timeout(executor.parameters["time"], FOREVER)
+        delayed.dump(JobPaths(executor.folder, id).submitted_pickle)
+    return ids
+
+
+def _refused(error: Exception) -> UserError:
+    words = str(error).strip()
+    said = re.findall(r"error: (.*)", words)
+    return UserError(
+        f"Slurm refused the submission: {'; '.join(said) or words}",
+        remedy="The job script is what --dry-run shows; `python -m ablation.doctor` tells what this cluster has.",
+    )
+
+
+def _say(planned: int, jobs: list[str], chain: int) -> None:
+    arrays = list(dict.fromkeys(job.partition("_")[0] for job in jobs))
+    workers = len(jobs) // (chain + 1) if chain else len(jobs)
+    followed = f", each followed by {chain} more" if chain else ""
+    typer.echo(f"{workers} workers submitted as Slurm job {', '.join(arrays)}{followed}", err=True)
+    if len(jobs) < planned * (chain + 1):
+        typer.echo(f"warning: {planned * (chain + 1)} were wanted, and Slurm takes no more jobs now", err=True)
+
+
+def minutes_of(request: Request) -> int:
+    """The time limit of a job."""
+    return max(1, round(60 * request.sweep.resources.job_hours))
+
+
+def slurm_executor(request: Request, folder: Path, code: Snapshot | None = None, after: str = "") -> SlurmExecutor:
+    """submitit's executor for an array of workers; the site file has the last word."""
+    from submitit import SlurmExecutor
+
+    site, resources, minutes = load_site(), request.sweep.resources, minutes_of(request)
+    gpus = resources.gpus or 0
+    cpus = resources.cpus or max(resources.threads * resources.side_by_side, 8 * gpus)
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in (code.variables() if code else {}).items()]
+    parameters: dict[str, Any] = {
+        "job_name": f"ablation-{request.sweep.name}",
+        "comment": f"ablation:{folder.name}",
+        "time": minutes,
+        "nodes": 1,
+        "ntasks_per_node": 1,
+        "cpus_per_task": cpus,
+        "gpus_per_node": gpus or None,
+        "mem": f"{resources.memory_gb}GB" if resources.memory_gb else None,
+        "signal_delay_s": signal_seconds(minutes),
+        "array_parallelism": resources.parallel,
+        "wckey": None,
+        "account": site.account,
+        "partition": site.partition,
+        "qos": site.qos,
+        "constraint": site.constraint,
+        "dependency": after or None,
+        "setup": [*site.setup, *exports] or None,
+        "srun_args": [f"--cpus-per-task={cpus}"],
+        "additional_parameters": site.sbatch or None,
+    }
+    executor = SlurmExecutor(folder, max_num_timeout=FOREVER, python=site.python)
+    executor.update_parameters(
+        **{key: value for key, value in parameters.items() if value is not None or key == "wckey"}
+    )
+    return executor
+
+
+@contextmanager
+def outside_slurm() -> Iterator[None]:
+    """Without the variables of a job that this process runs in: they would become the new jobs' options."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("SLURM_", "SBATCH_", "SUBMITIT_")) and name != "SLURM_CONF":
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+@cache
+def array_size() -> int:
+    """The most jobs that one array may have here; Slurm's default where it does not say."""
+    try:
+        command = ["scontrol", "show", "config"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 1001
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
+    return int(found[1]) if found else 1001
+
+
+def job_script(request: Request, todo: int) -> str:
+    """The sbatch script that a launch would submit."""
+    executor = slurm_executor(request, request.runs / request.sweep.name / "launches" / "<launch>")
+    executor.parameters["map_count"] = min(max(todo, 1), request.sweep.resources.parallel)
+    return executor._make_submission_file_text(executor._submitit_command_str, "<launch>")
