@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SIGNAL_SECONDS = 90
 """How long before its time limit a job is told to save."""
+QUEUE_AGAIN_SECONDS = (1, 2, 4, 8, 15, 15, 0)
+"""Between tries to queue a job again: there is about as much time as Slurm's signal comes ahead of its kill."""
 MARGIN_SECONDS = 60
 """A worker claims nothing in its job's last minutes: starting takes time, and what it trained would be little."""
 
@@ -77,10 +79,13 @@ class WorkerJob:
         """Have Slurm start this job once more, where it was told to leave before the runs were done."""
         if not self.requeue or not (late or stop.told_to_leave) or not self._left():
             return
-        try:
-            stop.hand_on()
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"can't queue this job again ({error}): launch again to go on", file=sys.stderr)
+        for wait in QUEUE_AGAIN_SECONDS:
+            try:
+                stop.hand_on()
+            except (OSError, subprocess.SubprocessError) as error:  # the controller may be away for a moment
+                print(f"can't queue this job again: {error}", file=sys.stderr)
+                time.sleep(wait)
+        print("giving up: launch again to go on", file=sys.stderr)
 
     def _left(self) -> bool:
         from ablation.run import RunPaths

@@ -132,7 +132,8 @@ class Worker:
             elsewhere = [attempt for attempt in held.values() if attempt.elsewhere]
             live = live_jobs() if elsewhere else None
             for id, attempt in held.items():
-                gone = live is not None and attempt.elsewhere and attempt.fields.get("job", "") not in live
+                job = attempt.fields.get("job") if attempt.elsewhere else None
+                gone = bool(job) and live is not None and job not in live
                 if (gone or not attempt.alive()) and self._try(id, attempt.number):
                     return True
             if not any(attempt.silent() > SILENT_SECONDS for attempt in elsewhere):

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +45,9 @@ def slurm(unavailable) -> Iterator[Path]:
         if (folder / "etc" / "slurm.conf").exists():
             sh(HERE / "down.sh", folder, "--purge")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mend(slurm) -> Callable[[], object]:
+    """Start again whatever of the cluster is not running."""
+    return lambda: sh(HERE / "up.sh", slurm.parent.parent, **SIZES)
