@@ -72,8 +72,9 @@ class WorkerJob:
         """When to claim no more, in seconds since the epoch."""
         if self.minutes is None:
             return None
-        end = float(os.environ.get("SLURM_JOB_END_TIME") or time.time() + 60 * self.minutes)
-        return end - signal_seconds(self.minutes) - min(MARGIN_SECONDS, 3 * self.minutes)
+        start, end = (os.environ.get(f"SLURM_JOB_{word}_TIME") for word in ("START", "END"))
+        seconds = float(end) - float(start) if start and end else 60 * self.minutes  # the controller's clock may differ
+        return time.time() + seconds - signal_seconds(self.minutes) - min(MARGIN_SECONDS, 3 * self.minutes)
 
     def _queue_again(self, stop: StopFlag, *, late: bool) -> None:
         """Have Slurm start this job once more, where it was told to leave before the runs were done."""

@@ -107,10 +107,13 @@ def live_jobs() -> set[str] | None:
     return set(answer.stdout.split())
 
 
-def slurm_answers(seconds: float = 2.0) -> bool:
-    """Whether a Slurm controller answers within so many seconds."""
+def slurm_answers(seconds: float = 2.0) -> bool | None:
+    """Whether a Slurm controller answers within so many seconds; None where this machine belongs to none."""
+    command = ["sinfo", "--noheader", "--format=%P"]
     try:
-        subprocess.run(["sinfo", "--noheader", "--format=%P"], capture_output=True, timeout=seconds, check=True)
-    except (OSError, subprocess.SubprocessError):
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
         return False
-    return True
+    except OSError:
+        return None
+    return True if answer.returncode == 0 else False if "contact" in answer.stderr else None

@@ -31,7 +31,7 @@ def main(
         str | None,
         typer.Option(
             help="slurm, local (workers on this machine) or here (in this process). By default: here inside "
-            "a Slurm allocation, slurm where it answers within 2 s, else local."
+            "a Slurm allocation, slurm where this machine belongs to a cluster, else local."
         ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from ablation.board import Board, Row
 from ablation.errors import UserError, did_you_mean
 from ablation.job import WorkerJob
-from ablation.launches import Launch, slurm_answers
+from ablation.launches import QUERY_SECONDS, Launch, slurm_answers
 from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
@@ -84,10 +84,13 @@ class Pick:
 
 def place(on: str | None) -> str:
     """Where workers start. Raises UserError where that is no place, or Slurm is asked for and does not answer."""
-    if on is None:
-        return "here" if "SLURM_JOB_ID" in os.environ else "slurm" if slurm_answers() else "local"
-    if on not in PLACES:
+    if on is None and "SLURM_JOB_ID" in os.environ:
+        return "here"
+    if on not in (None, *PLACES):
         raise UserError(f"--on {on}", remedy=f"Choose from: {', '.join(PLACES)}.")
-    if on == "slurm" and not slurm_answers(10):
+    answers = slurm_answers(QUERY_SECONDS) if on in (None, "slurm") else None
+    if answers is False:  # a login node is no place to train on by mistake
+        raise UserError("the Slurm controller does not answer", remedy="Try again, or say where: --on local.")
+    if on == "slurm" and not answers:
         raise UserError("no Slurm controller answers", remedy="Use --on local, or mend SLURM_CONF and PATH.")
-    return on
+    return on or ("slurm" if answers else "local")
