@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -24,10 +27,11 @@ def study(small_sweep, small_fashion, tmp_path):
         prepare(run, own)
     settings = Settings(gpus=0, data_dir=small_fashion)
 
-    def work(launch="first", stop=lambda: None, ids=None, **options):
+    def work(launch="first", stop=lambda: None, ids=None, settings=settings, **options):
         ids = [own.id for own in paths] if ids is None else ids
         return Worker(tmp_path / "runs", sweep.name, ids, settings, launch, stop, **options).work()
 
+    work.settings = settings
     return paths, work
 
 
@@ -181,3 +185,40 @@ def test_nothing_is_claimed_when_the_jobs_time_is_nearly_over(study):
     report = work(until=time.time() - 1)
     assert not report.done and report.stopped == "the job's time is nearly over"
     assert not any(own.attempts.exists() for own in paths)
+
+
+def test_a_run_folder_that_is_deleted_while_it_trains_does_not_stop_the_others(study):
+    paths, work = study
+    looks = iter(range(10**6))
+
+    def stop():
+        if next(looks) == 5:
+            shutil.rmtree(paths[0].folder)
+
+    assert len(work(stop=stop).done) == 3
+    assert not paths[0].result.exists()
+
+
+@pytest.fixture
+def small_disk(study, tmp_path, unavailable):
+    """The runs on a file system of their own, of 600 kB; a function that gives it more."""
+    paths, _ = study
+    runs = paths[0].runs
+    shutil.move(runs, tmp_path / "kept")
+    runs.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", runs], capture_output=True).returncode:
+        unavailable("a small file system can't be mounted here")
+    shutil.copytree(tmp_path / "kept", runs, dirs_exist_ok=True)
+    yield lambda: subprocess.run(["mount", "-o", "remount,size=50m", runs], check=True)
+    subprocess.run(["umount", "-l", runs], check=True)
+
+
+def test_a_full_disk_during_a_checkpoint_is_said_and_gone_on_from_when_there_is_room(study, small_disk):
+    paths, work = study
+    (paths[0].runs / "ballast").write_bytes(bytes(300_000))
+    report = work(ids=[paths[0].id], settings=replace(work.settings, checkpoint_minutes=0))
+    assert not report.done
+    assert not [path for path in paths[0].folder.iterdir() if path.name.startswith(".")], "something half-written"
+    assert "No space left" in (attempts(paths[0].attempts)[-1].message or paths[0].log.read_text())
+    small_disk()
+    assert work("second", ids=[paths[0].id]).done == [paths[0].id]
