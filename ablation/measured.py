@@ -61,8 +61,10 @@ class Measured:
         found = [*_grouped(same, _finished, "finished run", 0), *_grouped(same, _by_epochs, "run under way", 1)]
         if found:
             return found
-        like = self._timings((paths for paths in self._index[arm[0].design.name] if paths.id not in own), arm[0])
-        elsewhere = list(_grouped(list(like), lambda item: self._scaled(item[1], arm[0]), "run of this design", 2))
+        named = self._index.get(arm[0].design.name, [])
+        others = [path for path in named if path.sweep != self.sweep or path.id not in own]
+        like = list(self._timings(others, arm[0]))
+        elsewhere = list(_grouped(like, lambda item: self._scaled(item[1], arm[0]), "run of this design", 2))
         return elsewhere or list(self._probed(arm[0]))
 
     def images(self, dataset: Dataset) -> tuple[int, int] | None:

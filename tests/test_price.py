@@ -111,6 +111,13 @@ def test_another_sweeps_run_of_the_design_is_scaled_to_these_epochs_and_images(s
     assert how(cost) == [(ARMS[0], "1 run of this design")]
 
 
+def test_the_same_run_in_another_sweep_tells_the_price(sweep, tmp_path):
+    other = write_sweep(tmp_path, sweep_fields(ARMS[:1], resources={"gpus": 0}), "other")
+    paths = finish(other, other.runs()[0], tmp_path / "runs", 100)
+    assert paths.id == of(sweep, ARMS[0], 0).id
+    assert price(sweep, tmp_path / "runs", [paths.id]).arms[0].how == "1 run of this design"
+
+
 def test_a_stated_throughput_is_an_assumption_scaled_by_macs(sweep, tmp_path):
     cost = price(sweep, tmp_path / "runs", ids(sweep), throughput=1000.0)
     macs = {arm.name: arm.cost.macs for arm in sweep.panels[0].arms}
