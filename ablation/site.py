@@ -262,7 +262,8 @@ BLAMED: tuple[tuple[str, str, str | None], ...] = (
 
 def refused(site: Site, words: str, sweep: Path | None = None) -> UserError:
     """A plain error for a submission that sbatch refused: Slurm's own words, and the line that is to blame."""
-    said = "; ".join(dict.fromkeys(re.findall(r"error: (.*)", words))) or words.strip()
+    lines = words.strip().splitlines() or ["it gave no reason"]
+    said = "; ".join(dict.fromkeys(re.findall(r"(?:error|failure): (.*)", words))) or lines[0]
     return UserError(
         f"Slurm refused the submission: {said}",
         where=_blame(site, said, sweep),
