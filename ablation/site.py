@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from ablation.errors import UserError, did_you_mean
+from ablation.schema import Resources
 from ablation.yaml_file import YamlFile, read_yaml
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
@@ -229,6 +230,23 @@ def sbatch_parameters(
         "additional_parameters": {**site.sbatch, "requeue" if site.requeue else "no-requeue": True},
     }
     return {**{key: value for key, value in parameters.items() if value is not None}, "wckey": site.wckey}
+
+
+def job_parameters(
+    site: Site, resources: Resources, *, job_hours: float | None = None, exports: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`sbatch_parameters` of a sweep's worker, or of another job on the same resources for so many hours."""
+    return sbatch_parameters(
+        site,
+        job_hours=resources.job_hours if job_hours is None else job_hours,
+        nodes=getattr(resources, "nodes", 1),
+        gpus=resources.gpus or 0,
+        tasks=getattr(resources, "tasks", 1),
+        threads=resources.threads * resources.side_by_side,
+        cpus=resources.cpus,
+        memory_gb=resources.memory_gb,
+        exports=exports,
+    )
 
 
 def minutes(site: Site, job_hours: float) -> int:

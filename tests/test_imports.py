@@ -36,7 +36,7 @@ ABLATION = {
     "family": May("design cost budget solver", "network", heavy="inside"),
     "records": May(),
     "yaml_file": May(),
-    "site": May("yaml_file"),
+    "site": May("schema yaml_file"),
     "dataset": May("family"),
     "recipe": May(),
     "claim": May("records"),
@@ -74,7 +74,7 @@ ABLATION = {
     "status": May(SPINE),
     "cancel": May(SPINE),
     "clean": May(SPINE),
-    "doctor": May(SPINE, heavy="inside"),
+    "doctor": May(f"{SPINE} schema site", "execution sources image_folder launch", heavy="inside"),
 }
 DRAWN = (
     "analysis.labels analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings "
@@ -125,7 +125,7 @@ TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()
 }
 FOR_ALL = {"ablation.errors", "ablation.command"}
-COMMANDS = ["ablation.plan", "ablation.launch", "ablation.status", "analysis.report"]
+COMMANDS = ["ablation.plan", "ablation.launch", "ablation.status", "ablation.doctor", "analysis.report"]
 
 
 def allowed(words: str) -> set[str]:

@@ -1,1 +1,1 @@
-"""Command: check this machine, the run folders and the cluster, and say what to do about what is not as it should be."""
+"""Command: check this machine, the run folders and the cluster, and say what to do about what is amiss."""

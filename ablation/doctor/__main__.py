@@ -67,26 +67,18 @@ def examine(
     sweep = load_sweep(path, overrides) if path else None
     site, found = _site()
     cluster = Cluster(missing=()) if on == "local" else read_cluster()
-    on_cluster = on != "local" and cluster.there
+    on_cluster = on != "local" and cluster.there and not cluster.controller
     here = not on_cluster and sweep is not None and bool(sweep.resources.gpus)
     found += check_machine(sweep, site, data_dir, needs_gpu=here)
     found += check_folders(runs, site, cluster=on_cluster)
     if on != "local":
-        found += check_cluster(cluster, site, sweep)
-    if on == "slurm":
-        found += _from_node(on_cluster and not cluster.controller, sweep, site, runs, data_dir, wait)
+        found += check_cluster(cluster, site, sweep, wanted=on == "slurm")
+    if on == "slurm" and on_cluster:
+        from ablation.doctor.node import check_node
+
+        found += check_node(sweep, site, runs, data_dir, wait)
     print_json(to_json(found)) if as_json else show(found)
     return 1 if any(finding.state == PROBLEM for finding in found) else 0
-
-
-def _from_node(answers: bool, sweep, site: Site, runs: Path, data_dir: Path | None, wait: float) -> list[Finding]:  # type: ignore[no-untyped-def]
-    from ablation.doctor.node import check_node
-
-    if answers:
-        return check_node(sweep, site, runs, data_dir, wait)
-    found = Findings("compute node")
-    found.problem("job", "no Slurm controller answers here", "Run this on a login node of the cluster.")
-    return found.all
 
 
 def _site() -> tuple[Site, list[Finding]]:
@@ -112,7 +104,7 @@ def draft_site() -> int:
     cluster = read_cluster()
     if not cluster.there or cluster.controller:
         why = cluster.controller or "sbatch is not on PATH"
-        raise UserError(f"no cluster to ask: {why}", remedy="Run this on a login node; without Slurm no site is needed.")
+        raise UserError(f"no cluster to ask: {why}", remedy="Run this on a login node; without Slurm there is no need.")
     path, _ = site_path()
     try:
         text, written = write_site(cluster, path)

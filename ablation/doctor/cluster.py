@@ -10,19 +10,23 @@ from ablation.doctor.finding import Finding, Findings
 from ablation.doctor.slurm import PROGRAMS, Cluster, Partition, ask
 from ablation.errors import did_you_mean
 from ablation.schema import Resources
-from ablation.site import Site, minutes, refused, sbatch_parameters
+from ablation.site import Site, job_parameters, minutes, refused
 from ablation.sweep import Sweep
 
 NEEDED = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol")
+UNCONFIGURED = "configuration source"
+"""What Slurm's programs say on a machine that has them and belongs to no cluster."""
 SHORT_GRACE = 30
 """Seconds; less may not do for a checkpoint."""
 
 
-def check_cluster(cluster: Cluster, site: Site, sweep: Sweep | None) -> list[Finding]:
-    """What launch, status and cancel need of a cluster, and what it does with jobs."""
+def check_cluster(cluster: Cluster, site: Site, sweep: Sweep | None, *, wanted: bool = False) -> list[Finding]:
+    """What launch, status and cancel need of a cluster, and what it does with jobs; `wanted`: there must be one."""
     found = Findings("cluster")
-    if not cluster.there:
-        found.note("Slurm", "none here (sbatch is not on PATH)", "Runs can be trained on this machine: --on local.")
+    if not cluster.there or (cluster.controller and UNCONFIGURED in cluster.controller):
+        why = "no cluster is configured (SLURM_CONF)" if cluster.there else "sbatch is not on PATH"
+        say = found.problem if wanted else found.note
+        say("Slurm", f"none here: {why}", "Runs can be trained on this machine: --on local.")
         return found.all
     _programs(found, cluster)
     if cluster.controller:
@@ -162,6 +166,13 @@ def _fits(found: Findings, partition: Partition, site: Site, sweep: Sweep | None
         found.problem("job's GPUs", f"{gpus} wanted; a node of {partition.name} has {partition.gpus}", remedy)
     elif gpus:
         found.ok("job's GPUs", f"{gpus} of a node's {partition.gpus}")
+    parameters, most = job_parameters(site, resources), max((node.cpus for node in partition.nodes), default=0)
+    cpus = parameters["cpus_per_task"] * parameters["ntasks_per_node"]
+    if cpus > most:
+        share = f"cpus_per_gpu: {max(1, most // partition.gpus)}" if gpus and partition.gpus else "fewer cpus"
+        found.problem(
+            "job's CPUs", f"{cpus} wanted; a node of {partition.name} has {most}", f"Say {share} in the site file."
+        )
     if site.gpu_type and site.gpu_type not in partition.types:
         names = partition.types
         remedy = did_you_mean(site.gpu_type, names) if names else "Its GPUs have no types: leave gpu_type out."
@@ -176,16 +187,7 @@ def _submission(found: Findings, site: Site, sweep: Sweep | None) -> None:
     resources = sweep.resources if sweep else Resources()
     with tempfile.TemporaryDirectory() as folder:
         executor = SlurmExecutor(folder)
-        parameters = sbatch_parameters(
-            site,
-            job_hours=resources.job_hours,
-            gpus=resources.gpus or 0,
-            nodes=getattr(resources, "nodes", 1),
-            threads=resources.threads * resources.side_by_side,
-            cpus=resources.cpus,
-            memory_gb=resources.memory_gb,
-        )
-        executor.update_parameters(**parameters)
+        executor.update_parameters(**job_parameters(site, resources))
         script = Path(folder) / "job.sh"
         script.write_text(executor._make_submission_file_text("true", "doctor"))
         answer = ask("sbatch", "--test-only", str(script), seconds=30)

@@ -40,7 +40,7 @@ def check_folders(runs: Path, site: Site, *, group: str = "runs folder", cluster
 
 
 def _check(found: Findings, folder: Path, name: str, remedy: str, cluster: bool) -> None:
-    own = folder / f".doctor-{uuid.uuid4().hex[:8]}"
+    own, new = folder / f".doctor-{uuid.uuid4().hex[:8]}", not folder.exists()
     try:
         own.mkdir(parents=True)
     except OSError as error:
@@ -55,6 +55,9 @@ def _check(found: Findings, folder: Path, name: str, remedy: str, cluster: bool)
         _room(found, folder, name, remedy)
     finally:
         shutil.rmtree(own, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _hold(found: Findings, check: str, test: Callable[[Path], None], folder: Path, remedy: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -21,13 +23,18 @@ from ablation.doctor.machine import check_machine
 from ablation.doctor.slurm import ask
 from ablation.errors import UserError
 from ablation.run import write_json
-from ablation.site import Site, refused, sbatch_parameters
+from ablation.schema import Resources
+from ablation.site import Site, job_parameters, refused
 from ablation.sweep import Sweep
 
 JOB_HOURS = 0.25
 LOOK_SECONDS = 1.0
 OTHER_SECONDS = 15.0
 """A file that another machine wrote is seen after so long at the latest, or not at all."""
+OWN_SECONDS = 3.0
+"""Where other files of the job are seen already."""
+ENDED = re.compile(r"(srun|slurmstepd): .*([Ee]xited with exit code|CANCELLED|Terminated)")
+"""Lines that say that a job ended, and not why."""
 HELLO, REPORT = "hello", "report.json"
 
 
@@ -87,9 +94,10 @@ def _submit(job: NodeJob, sweep: Sweep | None) -> str:
 
     code = Path(__file__).parent.parent.parent
     executor = SlurmExecutor(job.folder, python=job.site.python)
-    gpus = (sweep.resources.gpus or 0) if sweep else 0
+    resources = sweep.resources if sweep else Resources()
     path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
-    parameters = sbatch_parameters(job.site, job_hours=JOB_HOURS, gpus=gpus, exports=[f"export PYTHONPATH='{path}'"])
+    exports = [f"export PYTHONPATH={shlex.quote(path)}"]
+    parameters = job_parameters(job.site, resources, job_hours=JOB_HOURS, exports=exports)
     executor.update_parameters(job_name="ablation-doctor", **parameters)
     try:
         with outside_slurm():
@@ -111,7 +119,8 @@ def _wait(found: Findings, folder: Path, job: str, wait: float) -> dict[str, Any
             said = state
         live = state.startswith(("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")) or (answer.error and not state)
         gone = 0.0 if live else gone or time.monotonic()
-        if gone and time.monotonic() - gone > OTHER_SECONDS:
+        patience = OWN_SECONDS if _printed(folder) else OTHER_SECONDS
+        if gone and time.monotonic() - gone > patience:
             _no_report(found, folder, job, said)
             return None
         time.sleep(LOOK_SECONDS)
@@ -127,14 +136,19 @@ def _wait(found: Findings, folder: Path, job: str, wait: float) -> dict[str, Any
 
 def _no_report(found: Findings, folder: Path, job: str, state: str) -> None:
     """A job that ended without a report: what it printed last, or that its files can't be seen here."""
-    logs = sorted(folder.glob("*.err"))
-    lines = [line for log in logs for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = _printed(folder)
     if lines:
         remedy = "See setup: and python: in the site file; the node must have the same Python environment."
         found.problem("job", f"{job} ended ({state}) without a report: {lines[-1]}", remedy)
     else:
         remedy = "Name a folder that all nodes share: --runs."
         found.problem("shared folder", f"job {job} ended ({state}), and nothing that it wrote is seen here", remedy)
+
+
+def _printed(folder: Path) -> list[str]:
+    """What the job wrote to standard error."""
+    lines = [line for log in sorted(folder.glob("*.err")) for line in log.read_text(errors="replace").splitlines()]
+    return [line for line in lines if line.strip() and not ENDED.match(line)]
 
 
 def _judge(report: dict[str, Any], start: float) -> list[Finding]:
