@@ -16,6 +16,7 @@ from typing import Any
 from ablation.dataset import Dataset
 from ablation.errors import UserError
 from ablation.run import Run, RunPaths, read_json
+from ablation.schema import Resources
 from ablation.timings import Timing, read_timing
 
 ENOUGH = 3
@@ -48,8 +49,10 @@ class Estimate:
 class Measured:
     """What the runs and probes below a folder tell of how long runs take."""
 
-    def __init__(self, runs: Path, sweep: str, threads: int, gpus: int | None, side_by_side: int = 1) -> None:
-        self.runs, self.sweep, self.threads, self.gpus, self.side_by_side = runs, sweep, threads, gpus, side_by_side
+    def __init__(self, runs: Path, sweep: str, resources: Resources) -> None:
+        self.runs, self.sweep = runs, sweep
+        self.threads, self.gpus, self.side_by_side = resources.threads, resources.gpus, resources.side_by_side
+        self.processes = max(1, resources.gpus or 0) * getattr(resources, "nodes", 1)
         self._counts: dict[Dataset, tuple[int, int]] = {}
 
     def of(self, arm: Sequence[Run]) -> list[Estimate]:
@@ -98,6 +101,7 @@ class Measured:
             (timing.design, own.batch, own.norm_batch, timing.kind.precision)
             == (like.design, other.batch, other.norm_batch, like.precision)
             and (on_gpu or timing.kind.threads == self.threads)
+            and timing.block.get("processes", self.processes) == self.processes
             and (self.gpus is None or bool(self.gpus) == on_gpu)
         )
 
@@ -140,6 +144,7 @@ class Measured:
                 == (wanted, run.recipe.batch, run.recipe.norm_batch, run.precision)
                 and (on_gpu or probe["threads"] == self.threads)
                 and (self.gpus is None or bool(self.gpus) == on_gpu)
+                and probe.get("processes", 1) == self.processes
                 and "seconds_a_step" in probe
             ):
                 slower = self._slower(probe)

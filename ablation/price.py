@@ -107,7 +107,7 @@ def price(
     devices the one counts on which most arms were measured. `workers`: runs at a time, where not as the sweep says.
     """
     resources, wanted = sweep.resources, set(ids)
-    measured = Measured(runs, sweep.name, resources.threads, resources.gpus, resources.side_by_side)
+    measured = Measured(runs, sweep.name, resources)
     arms = _arms(sweep)
     todo = {key: shares for key, own in arms.items() if (shares := _left(own, runs, wanted))}
     found = {key: measured.of(arms[key]) for key in todo}
@@ -139,7 +139,7 @@ def _rate(resources: Resources, found: Mapping[Any, list[Estimate]], device: str
     nodes = getattr(resources, "nodes", 1)
     if _on_gpu(resources.gpus, found, device):
         return "GPU-hours", nodes * (resources.gpus or 1) / resources.side_by_side
-    return "CPU-hours", nodes * resources.threads
+    return "CPU-hours", nodes * getattr(resources, "tasks", 1) * resources.threads
 
 
 def check_limit(price: Price, limit: float) -> None:

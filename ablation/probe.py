@@ -50,13 +50,20 @@ class Task:
     precision: str
     threads: int
     gpus: int | None
+    processes: int = 1
+    """Those that share a batch, each on a GPU of its own; the probe times one of them, without their talk."""
+
+    @property
+    def share(self) -> int:
+        """Images that one process takes of each batch."""
+        return max(1, self.batch // self.processes)
 
     def about(self) -> dict[str, Any]:
         """What a speed is of, as the file holds it."""
         return {
             "design_name": self.design.name,
             "design": self.design.to_dict(),
-            **{key: getattr(self, key) for key in ("batch", "norm_batch", "precision", "threads")},
+            **{key: getattr(self, key) for key in ("batch", "norm_batch", "precision", "threads", "processes")},
         }
 
 
@@ -93,7 +100,8 @@ class ProbeJob:
 def probe_job(sweep: Sweep, runs: Path) -> ProbeJob:
     """The probe of a sweep: one task for each design that it trains, at its own batch."""
     resources = sweep.resources
-    asked = (sweep.precision, resources.threads, resources.gpus)
+    processes = max(1, resources.gpus or 0) * getattr(resources, "nodes", 1)
+    asked = (sweep.precision, resources.threads, resources.gpus, processes)
     tasks, baselines = [], []
     for panel in sweep.panels:
         for arm in panel.arms:
@@ -228,7 +236,7 @@ def _member(task: Task, everything: bool, pipe: Connection) -> None:
     try:
         found = _find(task, everything, pipe)
     except torch.cuda.OutOfMemoryError:
-        found = {"error": f"does not fit this GPU at a batch of {task.batch}"}
+        found = {"error": f"does not fit this GPU at a batch of {task.share}"}
     except UserError as error:
         pipe.send((error.message, error.where, error.remedy))
         return
@@ -244,7 +252,8 @@ def _find(task: Task, everything: bool, pipe: Connection) -> dict[str, Any]:
     execution = choose_execution(task.precision, task.threads, task.gpus)
     execution.apply()
     before = _resident()
-    timer = Timer(task.design, execution, task.batch, task.norm_batch)
+    norm_batch = min(task.norm_batch, task.share)
+    timer = Timer(task.design, execution, task.share, norm_batch)
     steps = _steps_at_once(timer)
     pipe.send({"ready": True})
     pipe.recv()
@@ -253,11 +262,11 @@ def _find(task: Task, everything: bool, pipe: Connection) -> dict[str, Any]:
     found |= {"seconds_a_step": seconds, "images_per_second": task.batch / seconds}
     if not everything:
         return found
-    found["evaluation_seconds_an_image"] = timer.evaluation_seconds()
+    found["evaluation_seconds_an_image"] = timer.evaluation_seconds() / task.processes
     on_gpu = execution.device == "cuda"
     found["peak_memory_bytes"] = torch.cuda.max_memory_allocated() if on_gpu else _resident() - before
     del timer
-    other = Timer(task.design, execution, task.batch, task.norm_batch, torch.contiguous_format)
+    other = Timer(task.design, execution, task.share, norm_batch, torch.contiguous_format)
     layouts = {"channels_last": seconds, "contiguous": _seconds(other, _steps_at_once(other))}
     fastest = min(layouts, key=lambda name: layouts[name])
     return {**found, "layouts": layouts, "fastest_layout": fastest, "side_by_side": None}
@@ -304,4 +313,6 @@ def _earlier(path: Path) -> Sequence[dict[str, Any]]:
 
 
 def _key(entry: dict[str, Any]) -> str:
-    return repr([repr(entry[key]) for key in ("design_name", "batch", "norm_batch", "precision", "threads")])
+    return repr(
+        [repr(entry[key]) for key in ("design_name", "batch", "norm_batch", "precision", "threads", "processes")]
+    )

@@ -55,7 +55,7 @@ ABLATION = {
     "step": May("design family data execution network recipe", heavy="top"),
     "stopwatch": May("design solver family execution recipe step", heavy="top"),
     "timings": May("design solver family records run"),
-    "measured": May("dataset run timings"),
+    "measured": May("dataset run schema timings"),
     "price": May("schema run sweep measured"),
     "probe": May("family records run sweep", "execution stopwatch", heavy="inside"),
     "train": May("design family data execution network checkpoint records run step", heavy="top"),
