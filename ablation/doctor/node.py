@@ -61,16 +61,30 @@ class NodeJob:
             own.problem("scontrol", "not on PATH: a job can't queue itself again", remedy)
         hello = self.folder / HELLO
         report = {"host": socket.gethostname(), "time": time.time(), "hello": hello.exists() and hello.read_text()}
+        self._scratch(own)
         write_json(self.folder / REPORT, report | {"findings": [asdict(item) for item in found + own.all]})
+
+    def _scratch(self, found: Findings) -> None:
+        """Whether this node sees what was written to the scratch folder elsewhere."""
+        try:
+            scratch = self.site.scratch_folder()
+        except UserError:
+            return  # said by check_folders
+        if scratch and (scratch / self.folder.name).exists():
+            found.ok("scratch: shared", "this node sees what was written elsewhere")
+        elif scratch:
+            remedy = "A run that goes on elsewhere would start again: name a folder in scratch: that all nodes share."
+            found.problem("scratch: shared", f"this node does not see what was written in {scratch} elsewhere", remedy)
 
 
 def check_node(sweep: Sweep | None, site: Site, runs: Path, data_dir: Path | None, wait: float) -> list[Finding]:
     """Submit the job, wait for its report up to `wait` seconds, and judge it."""
     found = Findings("compute node")
-    folder = runs / f".doctor-{uuid.uuid4().hex[:8]}"
+    folder, mark = runs / f".doctor-{uuid.uuid4().hex[:8]}", None
     try:
         folder.mkdir(parents=True)
         (folder / HELLO).write_text(socket.gethostname())
+        mark = _mark(site, folder.name)
         start = time.time()
         job = _submit(NodeJob(folder, runs, site, sweep, data_dir), sweep)
         print(f"submitted job {job}; waiting up to {wait:.0f} s for it", file=sys.stderr)
@@ -82,7 +96,21 @@ def check_node(sweep: Sweep | None, site: Site, runs: Path, data_dir: Path | Non
         found.mistake("submitting", error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if mark:
+            mark.unlink(missing_ok=True)
     return found.all
+
+
+def _mark(site: Site, name: str) -> Path | None:
+    """A file in the scratch folder, for the node to see."""
+    try:
+        scratch = site.scratch_folder()
+        if scratch:
+            scratch.mkdir(parents=True, exist_ok=True)
+            (scratch / name).touch()
+    except (UserError, OSError):
+        return None  # said by check_folders
+    return scratch and scratch / name
 
 
 def _submit(job: NodeJob, sweep: Sweep | None) -> str:

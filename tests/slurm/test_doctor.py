@@ -56,6 +56,17 @@ def test_a_compute_node_reports_back(doctor, small_sweep, tmp_path):
     assert not list((tmp_path / "runs").glob(".doctor*")) and queue() == ""
 
 
+def test_scratch_must_be_seen_by_all_nodes(doctor, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", str(tmp_path / "scratch"))
+    code, found, _ = doctor("--on", "slurm", site="scratch: $PLACE\n")
+    (shared,) = [item for (_, check), item in found.items() if check == "scratch: shared"]
+    assert code == 0 and shared["state"] == "ok" and not list((tmp_path / "scratch").iterdir())
+    setup = f"setup: ['export PLACE={tmp_path}/$(hostname)']\n"
+    code, found, _ = doctor("--on", "slurm", site=f"scratch: $PLACE\n{setup}")
+    (shared,) = [item for (_, check), item in found.items() if check == "scratch: shared"]
+    assert code == 1 and shared["state"] == "problem" and "start again" in shared["remedy"]
+
+
 def test_gpus_that_torch_does_not_see_on_the_node_are_a_problem(doctor, small_sweep):
     code, found, _ = doctor(small_sweep, "--on", "slurm", "--set", "resources.gpus=1", site="cpus_per_gpu: 2\n")
     assert code == 1
