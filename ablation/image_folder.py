@@ -207,3 +207,18 @@ def _digest(root: Path, samples: list[Sample]) -> str:
     for path, label in samples:
         digest.update(f"{path.relative_to(root)} {path.stat().st_size} {label}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def glance(dataset: Dataset, data_dir: Path | None) -> str:
+    """Where a tree lies and what is in it, from its folders and a few images: reading all would take minutes.
+
+    Raises UserError where it is not what the data set says.
+    """
+    root = _tree(dataset, data_root(data_dir))
+    names = sorted(_classes(root / "train", dataset))
+    for name in {names[0], names[len(names) // 2], names[-1]}:
+        found = next((path for path in (root / "train" / name).rglob("*") if path.suffix.lower() in SUFFIXES), None)
+        if found is None:
+            raise UserError("a class without images", where=str(root / "train" / name))
+        _open(found)
+    return f"{len(names)} classes in {root}; the images looked at can be decoded"

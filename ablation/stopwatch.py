@@ -72,13 +72,13 @@ class Stopwatch:
             "seconds": self._seconds[reference],
         }
 
-    def _timer(self, design: Architecture) -> _Timer:
+    def _timer(self, design: Architecture) -> Timer:
         try:
-            return _Timer(design, self.execution, self.batch)
+            return Timer(design, self.execution, self.batch)
         except torch.cuda.OutOfMemoryError as error:
             raise UserError(f"{design.name} does not fit the GPU at a batch of {self.batch}") from error
 
-    def _warm_up(self, reference: Architecture, *timers: _Timer) -> int:
+    def _warm_up(self, reference: Architecture, *timers: Timer) -> int:
         """A first step of each; how many steps of the reference, which is the first, are timed at once."""
         for timer in timers:
             timer.seconds(1)
@@ -93,24 +93,31 @@ def _enough(pairs: list[float], near: float | None) -> bool:
     return len(pairs) >= SURE
 
 
-def _pair(own: _Timer, other: _Timer, steps: int, turned: bool) -> float:
+def _pair(own: Timer, other: Timer, steps: int, turned: bool) -> float:
     if turned:
         seconds = other.seconds(steps)
         return own.seconds(steps) / seconds
     return own.seconds(steps) / other.seconds(steps)
 
 
-class _Timer:
-    """A network and a batch to train it on."""
+class Timer:
+    """A network and a batch to train it on: random images, `norm_batch` of them in each batch norm (None: all)."""
 
-    def __init__(self, design: Architecture, execution: Execution, batch: int) -> None:
+    def __init__(
+        self,
+        design: Architecture,
+        execution: Execution,
+        batch: int,
+        norm_batch: int | None = None,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> None:
         self.execution = execution
-        self.network: nn.Module = first_network(design, 0, execution, None)
+        self.network: nn.Module = first_network(design, 0, execution, norm_batch).to(memory_format=layout)
         self.network.train()
         self.optimiser = optimiser_of(self.network, PLAIN)
         shape = (batch, design.channels, design.resolution, design.resolution)
         random = torch.Generator().manual_seed(0)
-        images = torch.randn(shape, generator=random).to(memory_format=torch.channels_last)
+        images = torch.randn(shape, generator=random).to(memory_format=layout)
         labels = torch.randint(design.classes, (batch,), generator=random)
         self.data = images.to(execution.device), labels.to(execution.device)
 
@@ -120,6 +127,21 @@ class _Timer:
         start = time.perf_counter()
         for _ in range(steps):
             step(self.network, self.optimiser, self.execution, self.data, 0.0)
+        self._wait()
+        return time.perf_counter() - start
+
+    def evaluation_seconds(self) -> float:
+        """How long an image takes in evaluation, once the network has been warmed up with its batch."""
+        self.network.eval()
+        seconds = min(self._forward() for _ in range(2))
+        self.network.train()
+        return seconds / len(self.data[1])
+
+    def _forward(self) -> float:
+        self._wait()
+        start = time.perf_counter()
+        with torch.inference_mode(), self.execution.autocast():
+            self.network(self.data[0].to(self.execution.dtype))
         self._wait()
         return time.perf_counter() - start
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 from ablation.design import Design
 from ablation.errors import UserError
 from ablation.family import Architecture
-from ablation.records import last_epochs, read_records
-from ablation.run import RunPaths, load_run, read_json
+from ablation.records import Record, last_epochs, read_records
+from ablation.run import Run, RunPaths, load_run, read_json
 from ablation.solver import Timed
 
 
@@ -33,32 +33,59 @@ class Kind:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long an optimiser step of one run took: the median over its epochs, input and all."""
+    """How long a run's training and evaluation took: medians over its epochs, input and all."""
 
     kind: Kind
-    design: Architecture
+    run: Run
+    """Its panel and arm are not known here."""
     seconds: float
+    """Of an optimiser step."""
+    evaluation: float
+    """Seconds an evaluated image."""
+    epoch: float
+    """Seconds an epoch, evaluation included."""
+    block: dict[str, Any]
+    """The execution block."""
+    data: dict[str, Any]
+    """What `run.json` says of the images: `train_images`, `evaluation_images`."""
+
+    @property
+    def design(self) -> Architecture:
+        """What was trained."""
+        return self.run.design
 
 
 def read_timings(folder: Path) -> list[Timing]:
     """Of every run below `folder` that has recorded an epoch. Raises UserError where there is none."""
-    found = [timing for path in sorted(folder.rglob("run.json")) for timing in _read(path)]
+    found = [timing for path in sorted(folder.rglob("run.json")) if (timing := read_timing(_paths(path)))]
     if not found:
         raise UserError("no run here has recorded an epoch", where=str(folder), remedy="Name a folder of runs.")
     return found
 
 
-def _read(run_json: Path) -> Iterator[Timing]:
+def _paths(run_json: Path) -> RunPaths:
     sweep = run_json.parent.parent
-    paths = RunPaths(sweep.parent, sweep.name, run_json.parent.name)
+    return RunPaths(sweep.parent, sweep.name, run_json.parent.name)
+
+
+def read_timing(paths: RunPaths) -> Timing | None:
+    """Of one run; None where it has recorded no epoch. Raises UserError where a file of it is damaged."""
     fields, epochs = read_json(paths.run_json), last_epochs(read_records(paths.log))
     block = fields.get("execution")
     if not block or not epochs:
-        return
+        return None
     run = load_run(paths)
     kind = Kind(block["device_name"], block["dtype"], block["threads"], run.recipe.batch, block["layout"])
     speed = statistics.median(epoch["images_per_second"] for epoch in epochs)
-    yield Timing(kind, run.design, run.recipe.batch / speed)
+    evaluation = statistics.median(_evaluation(epoch, run.recipe.batch) for epoch in epochs)
+    epoch = statistics.median(epoch["seconds"] for epoch in epochs)
+    return Timing(kind, run, run.recipe.batch / speed, evaluation, epoch, block, fields.get("data") or {})
+
+
+def _evaluation(epoch: Record, batch: int) -> float:
+    """Seconds an evaluated image: what an epoch took beside its training."""
+    training = epoch["step"] / epoch["epoch"] * batch / epoch["images_per_second"]
+    return max(0.0, epoch["seconds"] - training) / max(1, epoch["images"])
 
 
 class Recorded:

@@ -36,7 +36,7 @@ ABLATION = {
     "family": May("design cost budget solver", "network", heavy="inside"),
     "records": May(),
     "yaml_file": May(),
-    "site": May("yaml_file"),
+    "site": May("schema yaml_file"),
     "dataset": May("family"),
     "recipe": May(),
     "claim": May("records"),
@@ -55,6 +55,9 @@ ABLATION = {
     "step": May("design family data execution network recipe", heavy="top"),
     "stopwatch": May("design solver family execution recipe step", heavy="top"),
     "timings": May("design solver family records run"),
+    "measured": May("dataset run schema timings"),
+    "price": May("schema run sweep measured"),
+    "probe": May("family records run sweep", "execution stopwatch", heavy="inside"),
     "train": May("design family data execution network checkpoint records run step", heavy="top"),
     "signals": May(),
     "crew": May("signals"),
@@ -71,7 +74,7 @@ ABLATION = {
     "status": May(SPINE),
     "cancel": May(SPINE),
     "clean": May(SPINE),
-    "doctor": May(SPINE, heavy="inside"),
+    "doctor": May(f"{SPINE} schema site", "execution sources image_folder launch", heavy="inside"),
 }
 DRAWN = (
     "analysis.labels analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings "
@@ -122,7 +125,7 @@ TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()
 }
 FOR_ALL = {"ablation.errors", "ablation.command"}
-COMMANDS = ["ablation.plan", "ablation.launch", "ablation.status", "analysis.report"]
+COMMANDS = ["ablation.plan", "ablation.launch", "ablation.status", "ablation.doctor", "analysis.report"]
 
 
 def allowed(words: str) -> set[str]:

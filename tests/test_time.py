@@ -151,7 +151,7 @@ def test_a_stopwatch_trains_real_networks():
     row = solve("fashion", 4, clock=watch)
     assert row.time.ratio > 0 and row.time.low <= row.time.ratio <= row.time.high
     assert watch.about(reference)["seconds"] > 0
-    timer = stopwatch._Timer(reference, watch.execution, 4)
+    timer = stopwatch.Timer(reference, watch.execution, 4)
     before = timer.network.fc.weight.detach().clone()
     timer.seconds(1)
     assert not before.equal(timer.network.fc.weight)
