@@ -13,11 +13,33 @@ from ablation.errors import UserError, first_line
 from ablation.run import write_bytes
 
 
+def put_on(scratch: Path | None, path: Path) -> None:
+    """Let a run's checkpoint lie in a scratch folder, with a link to it where it is looked for; one that is there
+    already stays where it is. Raises UserError where the folder can't be made."""
+    if scratch is None or path.exists():
+        return
+    target = scratch / path.parent.parent.name / f"{path.parent.name}.pt"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+    except OSError as error:
+        what = f"checkpoints can't lie there: {error.strerror or error}"
+        raise UserError(what, where=str(target.parent), remedy="Mend scratch: in the site file.") from None
+
+
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path.readlink() if path.is_symlink() else path, buffer.getvalue())
+
+
+def remove(path: Path) -> None:
+    """Take a checkpoint away, and the link to it."""
+    if path.is_symlink():
+        path.readlink().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def load(path: Path, run: str) -> dict[str, Any] | None:

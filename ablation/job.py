@@ -34,7 +34,10 @@ class WorkerJob:
     gpus: int | None
     threads: int
     checkpoint_minutes: float
-    data_dir: Path | None
+    data: tuple[tuple[str, Path], ...] = ()
+    """Where data sets lie, by name."""
+    scratch: Path | None = None
+    """Where checkpoints lie; beside the records by default."""
     side_by_side: int = 1
     """Runs at a time, each in a process of its own, on the same GPUs."""
     minutes: int | None = None
@@ -62,11 +65,12 @@ class WorkerJob:
         """Train runs in this process."""
         from ablation.signals import StopFlag
         from ablation.train import Settings
-        from ablation.worker import Worker
+        from ablation.worker import Places, Worker
 
-        settings = Settings(self.gpus, self.threads, self.checkpoint_minutes, self.data_dir)
+        settings = Settings(self.gpus, self.threads, self.checkpoint_minutes)
         with StopFlag() as stop:
-            Worker(self.runs, self.sweep, self.ids, settings, self.launch, stop.reason, until).work()
+            place = Places(dict(self.data), self.scratch)
+            Worker(self.runs, self.sweep, self.ids, settings, self.launch, stop.reason, until, place).work()
 
     def _until(self) -> float | None:
         """When to claim no more, in seconds since the epoch."""

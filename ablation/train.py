@@ -259,7 +259,7 @@ class Training:
         write_bytes(self.paths.weights, buffer.getvalue())
         write_json(self.paths.result, self._result(evaluation))
         self.log.append("event", event="done", step=self.progress.step)
-        self.paths.checkpoint.unlink(missing_ok=True)
+        checkpoint.remove(self.paths.checkpoint)
 
     def _result(self, evaluation: Evaluation) -> dict[str, Any]:
         measured = {key: getattr(evaluation, key) for key in ("top1_error", "top5_error", "loss", "class_errors")}

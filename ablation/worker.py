@@ -7,18 +7,19 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ablation import checkpoint
 from ablation.claim import Attempt, Claim, attempts, take
 from ablation.data import open_images, steps_an_epoch
 from ablation.errors import UserError
 from ablation.execution import choose_execution, slow_precision
 from ablation.launches import live_jobs
 from ablation.records import Log, last_step
-from ablation.run import Run, RunPaths
+from ablation.run import Run, RunPaths, load_run
 from ablation.train import Lost, Settings, Stopped, Training
 
 TRIES = 3
@@ -39,6 +40,16 @@ class Done:
     stopped: str | None = None
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where what a run needs lies, in so far as it is not beside its records."""
+
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """By a data set's name."""
+    scratch: Path | None = None
+    """For checkpoints."""
+
+
 @dataclass
 class Worker:
     """One process that trains runs."""
@@ -52,6 +63,7 @@ class Worker:
     """Why to stop; None while there is no reason."""
     until: float | None = None
     """When to claim no more (seconds since the epoch), for the job ends soon after."""
+    places: Places = field(default_factory=Places)
     report: Done = field(default_factory=Done)
 
     def work(self) -> Done:
@@ -96,7 +108,7 @@ class Worker:
     def _train(self, paths: RunPaths, claim: Claim) -> None:
         stop = Asked(self.stop, paths)
         try:
-            Training(paths, self.settings, stop, claim.held).to_the_end()
+            Training(paths, self._settings(paths), stop, claim.held).to_the_end()
         except Stopped as stopped:
             claim.end("stopped", str(stopped))
             self.report.stopped = self.stop()
@@ -112,6 +124,12 @@ class Worker:
         else:
             claim.end("done")
             self.report.done.append(paths.id)
+
+    def _settings(self, paths: RunPaths) -> Settings:
+        """What holds for this run: where its data set and its checkpoint lie."""
+        checkpoint.put_on(self.places.scratch, paths.checkpoint)
+        data = self.places.data.get(load_run(paths).dataset.name) if self.places.data else None
+        return replace(self.settings, data_dir=data or self.settings.data_dir)
 
     def _fail(self, paths: RunPaths, claim: Claim, message: str, *, final: bool = True) -> None:
         """Write down that a run failed; where that is not final, the next round tries again."""
@@ -195,7 +213,7 @@ def whereabouts() -> dict[str, Any]:
     return about
 
 
-def check(runs: Sequence[Run], gpus: int | None, threads: int, data_dir: Path | None) -> str | None:
+def check(runs: Sequence[Run], gpus: int | None, threads: int, data: Mapping[str, Path]) -> str | None:
     """Open what the runs need, before any of them starts; a warning where the precision is slow here.
 
     Raises UserError where data or a GPU is missing.
@@ -203,6 +221,6 @@ def check(runs: Sequence[Run], gpus: int | None, threads: int, data_dir: Path | 
     warning = None
     for dataset, recipe, precision in dict.fromkeys((run.dataset, run.recipe, run.precision) for run in runs):
         execution = choose_execution(precision, threads, gpus)
-        steps_an_epoch(open_images(dataset, recipe, "cpu", data_dir), recipe)
+        steps_an_epoch(open_images(dataset, recipe, "cpu", data.get(dataset.name)), recipe)
         warning = warning or slow_precision(execution)
     return warning

@@ -14,8 +14,10 @@ from ablation.errors import UserError
 from ablation.family import FamilyDesign
 from ablation.launch.request import Request, place
 from ablation.launches import Launch, new_launch
+from ablation.price import check_limit, price
 from ablation.registration import changes, register, registrations, related
 from ablation.run import prepare
+from ablation.site import load_site
 from ablation.snapshot import Snapshot, take_snapshot
 from ablation.sweep import load_sweep
 
@@ -43,6 +45,15 @@ def main(
     chain: Annotated[
         int, typer.Option(min=0, help="Slurm: so many jobs follow each one, where jobs may not queue again.")
     ] = 0,
+    max_gpu_hours: Annotated[
+        float | None, typer.Option(min=0, help="Refuse to start what costs more, or an unknown amount.")
+    ] = None,
+    throughput: Annotated[
+        float | None, typer.Option(min=0, help="Images/s of the baseline, where nothing was measured yet.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Time a few steps of each design, for the price; start nothing else.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show every run and the job script; start nothing.")
     ] = False,
@@ -60,17 +71,30 @@ def main(
       python -m ablation.launch sweeps/table3.yaml --only failed
     """
     overrides = tuple(set_ or ())
-    data = data_dir and data_dir.absolute()
     request = Request(
-        load_sweep(sweep, overrides), runs.absolute(), data, place(on), overrides, tuple(only or ()), chain
+        load_sweep(sweep, overrides),
+        runs.absolute(),
+        place(on),
+        load_site(),
+        data_dir and data_dir.absolute(),
+        overrides,
+        tuple(only or ()),
+        chain,
     )
     request.sweep.count_families()
+    if probe:
+        return measure(request, as_json=json)
     board = read_board(request.sweep, request.runs)
     todo, others = request.todo(board), board.ids("running", "waiting")
+    cost = price(request.sweep, request.runs, todo, throughput=throughput)
     if dry_run:
         from ablation.launch.dry_run import show_plan
 
-        return show_plan(request, board, todo, as_json=json)
+        return show_plan(request, board, cost, as_json=json)
+    if max_gpu_hours is not None:
+        check_limit(cost, max_gpu_hours)
+    if todo and cost.known:
+        typer.echo(cost.line(), err=True)
     jobs = start(request, todo) if todo else []
     waited_for = todo if request.on == "here" else []
     if request.on == "local" and not detach and todo + others:
@@ -79,6 +103,21 @@ def main(
         waited_for = todo + others
         wait_for(jobs, request.sweep, request.runs, waited_for)
     return report(read_board(request.sweep, request.runs), as_json=json, waited_for=waited_for)
+
+
+def measure(request: Request, *, as_json: bool) -> int:
+    """Time a few steps of each design: here, or in a short Slurm job that this does not wait for."""
+    if request.on == "slurm":
+        from ablation.launch.slurm import submit_probe
+
+        launch, code = make_ready(request, [])
+        submit_probe(request, launch, code)
+        return 0
+    from ablation.probe import print_probe, probe
+
+    answer = probe(request.sweep, request.runs, say=lambda line: typer.echo(line, err=True))
+    print_json(answer) if as_json else print_probe(answer)
+    return 0
 
 
 def start(request: Request, todo: list[str]) -> list[Job[Any]]:
@@ -110,7 +149,8 @@ def make_ready(request: Request, todo: list[str]) -> tuple[Launch, Snapshot]:
                 paths = request.sweep.paths(request.runs, item)
                 prepare(item, paths)
                 paths.cancelled.unlink(missing_ok=True)
-        announce(request)
+        if todo:
+            announce(request)
         launch = new_launch(request.runs, request.sweep.name)
         launch.keep(request.sweep.path, request.overrides)
         arms = [arm.design for panel in request.sweep.panels for arm in panel.arms]

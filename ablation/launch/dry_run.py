@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ablation.board import Board
 from ablation.command import print_json
 from ablation.launch.request import Request
+from ablation.price import Price
 
 
-def show_plan(request: Request, board: Board, todo: list[str], *, as_json: bool) -> int:
-    """Print every run with its cost and state, and for Slurm the job script."""
-    costs = {(panel.name, arm.name): arm for panel in request.sweep.panels for arm in panel.arms}
-    rows = [
+def show_plan(request: Request, board: Board, price: Price, *, as_json: bool) -> int:
+    """Print every run with its cost and state, the price of those to start, and for Slurm the job script."""
+    rows = plan_rows(request, board, price)
+    if as_json:
+        print_json({"sweep": request.sweep.name, "runs": rows, "price": price.to_json()})
+        return 0
+    from ablation.price import print_price
+    from ablation.progress import print_plan
+
+    print_plan(rows, f"{board.line()}; {len(price.runs)} to start on {request.on}")
+    print_price(price)
+    if request.on == "slurm":
+        from ablation.launch.slurm import job_script
+
+        print(job_script(request, len(price.runs)))
+    return 0
+
+
+def plan_rows(request: Request, board: Board, price: Price) -> list[dict[str, Any]]:
+    """A row a run; GPU-hours of those that would start, where they are known."""
+    arms = {(panel.name, arm.name): arm for panel in request.sweep.panels for arm in panel.arms}
+    return [
         {
             "id": row.id,
             "panel": row.panel,
             "arm": row.arm,
-            "design": costs[row.panel, row.arm].design.name,
+            "design": arms[row.panel, row.arm].design.name,
             "seed": row.seed,
-            "params": costs[row.panel, row.arm].cost.params,
-            "macs": costs[row.panel, row.arm].cost.macs,
+            "params": arms[row.panel, row.arm].cost.params,
+            "macs": arms[row.panel, row.arm].cost.macs,
             "state": row.state,
-            "gpu_hours": None,
+            "gpu_hours": price.runs.get(row.id),
         }
         for row in board.rows
     ]
-    if as_json:
-        print_json({"sweep": request.sweep.name, "runs": rows})
-        return 0
-    from ablation.progress import print_plan
-
-    print_plan(rows, f"{board.line()}; {len(todo)} to start on {request.on}")
-    if request.on == "slurm":
-        from ablation.launch.slurm import job_script
-
-        print(job_script(request, len(todo)))
-    return 0

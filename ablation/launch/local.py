@@ -24,7 +24,7 @@ def check_here(request: Request) -> None:
     from ablation.worker import check
 
     resources = request.sweep.resources
-    warning = check(request.sweep.runs(), resources.gpus, resources.threads, request.data_dir)
+    warning = check(request.sweep.runs(), resources.gpus, resources.threads, request.data)
     if warning:
         typer.echo(f"warning: {warning}", err=True)
 

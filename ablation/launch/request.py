@@ -11,6 +11,7 @@ from ablation.board import Board, Row
 from ablation.errors import UserError, did_you_mean
 from ablation.job import WorkerJob
 from ablation.launches import QUERY_SECONDS, Launch, slurm_answers
+from ablation.site import Site
 from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
@@ -23,8 +24,9 @@ class Request:
 
     sweep: Sweep
     runs: Path
-    data_dir: Path | None
     on: str
+    site: Site
+    data_dir: Path | None = None
     overrides: tuple[str, ...] = ()
     """Of the sweep file, `key.path=value`."""
     only: tuple[str, ...] = ()
@@ -35,6 +37,12 @@ class Request:
         """Ids of the runs to start, seed by seed: what is missing or failed, and picked by `only`."""
         pick = Pick(self.only, board)
         return list(dict.fromkeys(row.id for row in board.rows if row.state in STARTABLE and pick(row)))
+
+    @property
+    def data(self) -> dict[str, Path]:
+        """Where the sweep's data sets lie, as far as the command or the site file says."""
+        names = dict.fromkeys(panel.dataset.name for panel in self.sweep.panels)
+        return {name: root for name in names if (root := self.data_dir or self.site.data_root(name))}
 
     def worker(
         self, launch: Launch, todo: Sequence[str], minutes: int | None = None, requeue: bool = True
@@ -49,7 +57,8 @@ class Request:
             gpus=resources.gpus,
             threads=resources.threads,
             checkpoint_minutes=resources.checkpoint_minutes,
-            data_dir=self.data_dir,
+            data=tuple(self.data.items()),
+            scratch=self.site.scratch_folder(),
             side_by_side=resources.side_by_side,
             minutes=minutes,
             requeue=requeue,

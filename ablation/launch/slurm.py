@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ablation.errors import UserError
 from ablation.job import WorkerJob, signal_seconds
 from ablation.launch.request import Request
 from ablation.launches import QUERY_SECONDS, Launch
 from ablation.run import write_json
-from ablation.site import load_site
+from ablation.site import job_parameters, minutes, refused
 from ablation.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor
+
+    from ablation.probe import ProbeJob
+
+PROBE_HOURS = 0.5
 
 FOREVER = 10_000
 """How often submitit may queue a job again; what ends a run that gets no further is its worker's business."""
@@ -35,7 +38,8 @@ def submit(request: Request, launch: Launch, todo: list[str], code: Snapshot) ->
     """Submit workers, and where asked for the jobs that follow them. Raises UserError where Slurm refuses."""
     resources = request.sweep.resources
     count = min(len(todo), resources.parallel)
-    job = request.worker(launch, todo, minutes_of(request), requeue=not request.chain and load_site().requeue)
+    limit = minutes(request.site, resources.job_hours)
+    job = request.worker(launch, todo, limit, requeue=not request.chain and request.site.requeue)
     write_json(launch.folder / "planned.json", {"on": "slurm", "runs": todo, "count": count})
     jobs: list[str] = []
     with outside_slurm():
@@ -65,7 +69,7 @@ def _array(
             return submit_array(executor, job, count)
         except (FailedJobError, OSError, subprocess.SubprocessError) as error:
             if not TOO_MANY.search(str(error)) or (count == 1 and first):
-                raise _refused(error) from None
+                raise refused(request.site, str(error), request.sweep.path) from None
             count //= 2
     return []
 
@@ -82,7 +86,24 @@ def _successors(request: Request, launch: Launch, job: WorkerJob, code: Snapshot
     return found
 
 
-def submit_array(executor: SlurmExecutor, job: WorkerJob, count: int) -> list[str]:
+def submit_probe(request: Request, launch: Launch, code: Snapshot) -> None:
+    """Submit a short job that times a few steps of each design. Raises UserError where Slurm refuses."""
+    from submitit.core.utils import FailedJobError
+
+    from ablation.probe import probe_job
+
+    executor = slurm_executor(request, launch.folder, code)
+    executor.update_parameters(time=minutes(request.site, PROBE_HOURS), job_name=f"ablation-probe-{request.sweep.name}")
+    try:
+        with outside_slurm():
+            (job,) = submit_array(executor, probe_job(request.sweep, request.runs), 1)
+    except (FailedJobError, OSError, subprocess.SubprocessError) as error:
+        raise refused(request.site, str(error), request.sweep.path) from None
+    output = launch.folder / f"{job}_0_log.out"
+    typer.echo(f"probe submitted as Slurm job {job}; it prints to {output}; then see --dry-run for the price", err=True)
+
+
+def submit_array(executor: SlurmExecutor, job: WorkerJob | ProbeJob, count: int) -> list[str]:
     """Submit `count` workers as one array (submitit's own way of doing so forgets the interpreter); their ids."""
     from submitit.core.utils import DelayedSubmission, JobPaths
 
@@ -96,15 +117,6 @@ def submit_array(executor: SlurmExecutor, job: WorkerJob, count: int) -> list[st
     return ids
 
 
-def _refused(error: Exception) -> UserError:
-    words = str(error).strip()
-    said = re.findall(r"error: (.*)", words)
-    return UserError(
-        f"Slurm refused the submission: {'; '.join(said) or words}",
-        remedy="The job script is what --dry-run shows; `python -m ablation.doctor` tells what this cluster has.",
-    )
-
-
 def _say(planned: int, jobs: list[str], chain: int) -> None:
     arrays = list(dict.fromkeys(job.partition("_")[0] for job in jobs))
     workers = len(jobs) // (chain + 1) if chain else len(jobs)
@@ -114,44 +126,22 @@ def _say(planned: int, jobs: list[str], chain: int) -> None:
         typer.echo(f"warning: {planned * (chain + 1)} were wanted, and Slurm takes no more jobs now", err=True)
 
 
-def minutes_of(request: Request) -> int:
-    """The time limit of a job."""
-    return max(1, round(60 * request.sweep.resources.job_hours))
-
-
 def slurm_executor(request: Request, folder: Path, code: Snapshot | None = None, after: str = "") -> SlurmExecutor:
     """submitit's executor for an array of workers; the site file has the last word."""
     from submitit import SlurmExecutor
 
-    site, resources, minutes = load_site(), request.sweep.resources, minutes_of(request)
-    gpus = resources.gpus or 0
-    cpus = resources.cpus or max(resources.threads * resources.side_by_side, 8 * gpus)
+    site, resources = request.site, request.sweep.resources
     exports = [f"export {name}={shlex.quote(value)}" for name, value in (code.variables() if code else {}).items()]
-    parameters: dict[str, Any] = {
+    parameters: dict[str, Any] = job_parameters(site, resources, exports=exports)
+    parameters |= {
         "job_name": f"ablation-{request.sweep.name}",
         "comment": f"ablation:{folder.name}",
-        "time": minutes,
-        "nodes": 1,
-        "ntasks_per_node": 1,
-        "cpus_per_task": cpus,
-        "gpus_per_node": gpus or None,
-        "mem": f"{resources.memory_gb}GB" if resources.memory_gb else None,
-        "signal_delay_s": signal_seconds(minutes),
+        "signal_delay_s": signal_seconds(parameters["time"]),
         "array_parallelism": resources.parallel,
-        "wckey": None,
-        "account": site.account,
-        "partition": site.partition,
-        "qos": site.qos,
-        "constraint": site.constraint,
-        "dependency": after or None,
-        "setup": [*site.setup, *exports] or None,
-        "srun_args": [f"--cpus-per-task={cpus}"],
-        "additional_parameters": site.sbatch or None,
     }
+    parameters |= {"dependency": after} if after else {}
     executor = SlurmExecutor(folder, max_num_timeout=FOREVER, python=site.python)
-    executor.update_parameters(
-        **{key: value for key, value in parameters.items() if value is not None or key == "wckey"}
-    )
+    executor.update_parameters(**parameters)
     return executor
 
 
