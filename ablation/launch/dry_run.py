@@ -20,7 +20,8 @@ def show_plan(request: Request, board: Board, price: Price, *, as_json: bool) ->
     from ablation.progress import print_plan
 
     print_plan(rows, f"{board.line()}; {len(price.runs)} to start on {request.on}")
-    print_price(price)
+    if price.runs:
+        print_price(price)
     if request.on == "slurm":
         from ablation.launch.slurm import job_script
 

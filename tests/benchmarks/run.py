@@ -13,7 +13,7 @@ from table import Results, page, write_csv
 
 from ablation.run import provenance
 
-BENCHMARKS = ("counting", "training", "planning", "collecting")
+BENCHMARKS = ("counting", "training", "planning", "collecting", "launching")
 REPORTS = Path(__file__).parents[2] / "reports" / "benchmarks"
 
 
