@@ -186,6 +186,14 @@ def test_a_site_file_that_does_not_fit_the_cluster_is_a_problem(cluster, big, tm
     assert state == PROBLEM and says in said
 
 
+def test_gpus_that_nobody_asks_for_are_noted(cluster, big):
+    found = check_cluster(cluster(), Site(partition="gpu", max_job_hours=48), big())
+    state, says = of(found, "job's GPUs")
+    assert state == NOTE and "gpus: 1" in says
+    found = check_cluster(cluster(), Site(partition="gpu", max_job_hours=48), big(gpus=0))
+    assert "job's GPUs" not in {item.check for item in found}
+
+
 def test_what_sbatch_refuses_is_found_out_without_submitting(cluster, tmp_path):
     (tmp_path / "site.yaml").write_text("partition: gpu\nqos: urgent\n")
     here = cluster(sbatch="echo 'allocation failure: Invalid qos specification' >&2; exit 1")

@@ -166,6 +166,9 @@ def _fits(found: Findings, partition: Partition, site: Site, sweep: Sweep | None
         found.problem("job's GPUs", f"{gpus} wanted; a node of {partition.name} has {partition.gpus}", remedy)
     elif gpus:
         found.ok("job's GPUs", f"{gpus} of a node's {partition.gpus}")
+    elif sweep and resources.gpus is None and partition.gpus:
+        remedy = "Say resources: {gpus: 1} in the sweep to train on them, {gpus: 0} to train on CPUs."
+        found.note("job's GPUs", f"the sweep does not say how many; jobs get none of a node's {partition.gpus}", remedy)
     parameters, most = job_parameters(site, resources), max((node.cpus for node in partition.nodes), default=0)
     cpus = parameters["cpus_per_task"] * parameters["ntasks_per_node"]
     if cpus > most:
