@@ -104,7 +104,8 @@ def draft_site() -> int:
     cluster = read_cluster()
     if not cluster.there or cluster.controller:
         why = cluster.controller or "sbatch is not on PATH"
-        raise UserError(f"no cluster to ask: {why}", remedy="Run this on a login node; without Slurm there is no need.")
+        remedy = "Ask again later." if cluster.there else "Run this on a login node; without Slurm there is no need."
+        raise UserError(f"no cluster to ask: {why}", remedy=remedy)
     path, _ = site_path()
     try:
         text, written = write_site(cluster, path)

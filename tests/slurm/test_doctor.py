@@ -46,6 +46,20 @@ def test_a_cluster_that_works_has_no_problem(doctor, small_sweep):
     assert found["cluster", "partition main"]["says"] == ("no time limit (default): 2 x 4 CPUs, 3.91 GiB, 2 GPUs")
 
 
+def test_a_limit_on_jobs_is_held_against_the_sweep(doctor, small_sweep):
+    def limit(count):
+        command = ["sacctmgr", "-iQ", "modify", "user", "where", "name=root", "set", f"MaxSubmitJobs={count}"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    limit(20)
+    try:
+        code, found, _ = doctor(small_sweep, "--set", "resources.parallel=50")
+    finally:
+        limit(-1)
+    assert code == 0 and found["cluster", "job limits"]["state"] == "note"
+    assert "MaxSubmitJobs 20 for you; the sweep wants 50 workers" in found["cluster", "job limits"]["says"]
+
+
 def test_a_compute_node_reports_back(doctor, small_sweep, tmp_path):
     code, found, said = doctor(small_sweep, "--on", "slurm")
     assert code == 0, said
