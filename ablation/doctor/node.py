@@ -48,6 +48,8 @@ class NodeJob:
     site: Site
     sweep: Sweep | None
     data_dir: Path | None
+    scratch: Path | None
+    """A file in the scratch folder, written by that machine; None: the site file names no such folder."""
 
     def __call__(self) -> None:
         """Check this node, and leave what was found in the shared folder."""
@@ -66,27 +68,24 @@ class NodeJob:
 
     def _scratch(self, found: Findings) -> None:
         """Whether this node sees what was written to the scratch folder elsewhere."""
-        try:
-            scratch = self.site.scratch_folder()
-        except UserError:
-            return  # said by check_folders
-        if scratch and (scratch / self.folder.name).exists():
+        if self.scratch and self.scratch.exists():
             found.ok("scratch: shared", "this node sees what was written elsewhere")
-        elif scratch:
+        elif self.scratch:
+            says = f"this node does not see what was written in {self.scratch.parent} elsewhere"
             remedy = "A run that goes on elsewhere would start again: name a folder in scratch: that all nodes share."
-            found.problem("scratch: shared", f"this node does not see what was written in {scratch} elsewhere", remedy)
+            found.problem("scratch: shared", says, remedy)
 
 
 def check_node(sweep: Sweep | None, site: Site, runs: Path, data_dir: Path | None, wait: float) -> list[Finding]:
     """Submit the job, wait for its report up to `wait` seconds, and judge it."""
     found = Findings("compute node")
-    folder, mark = runs / f".doctor-{uuid.uuid4().hex[:8]}", None
+    folder, scratch = runs / f".doctor-{uuid.uuid4().hex[:8]}", None
     try:
         folder.mkdir(parents=True)
         (folder / HELLO).write_text(socket.gethostname())
-        mark = _mark(site, folder.name)
+        scratch = _mark(site, folder.name)
         start = time.time()
-        job = _submit(NodeJob(folder, runs, site, sweep, data_dir), sweep)
+        job = _submit(NodeJob(folder, runs, _settled(site), sweep, data_dir, scratch), sweep)
         print(f"submitted job {job}; waiting up to {wait:.0f} s for it", file=sys.stderr)
         report = _wait(found, folder, job, wait)
         return found.all + (_judge(report, start) if report else [])
@@ -96,20 +95,22 @@ def check_node(sweep: Sweep | None, site: Site, runs: Path, data_dir: Path | Non
         found.mistake("submitting", error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if mark:
-            mark.unlink(missing_ok=True)
+        if scratch:
+            scratch.unlink(missing_ok=True)
     return found.all
+
+
+def _settled(site: Site) -> Site:
+    """The site with its scratch folder as this machine spells it: launch fills in variables before jobs start."""
+    return site.model_copy(update={"scratch": str(site.scratch_folder())}) if site.scratch else site
 
 
 def _mark(site: Site, name: str) -> Path | None:
     """A file in the scratch folder, for the node to see."""
-    try:
-        scratch = site.scratch_folder()
-        if scratch:
-            scratch.mkdir(parents=True, exist_ok=True)
-            (scratch / name).touch()
-    except (UserError, OSError):
-        return None  # said by check_folders
+    scratch = site.scratch_folder()
+    if scratch:
+        scratch.mkdir(parents=True, exist_ok=True)
+        (scratch / name).touch()
     return scratch and scratch / name
 
 

@@ -75,10 +75,15 @@ def test_scratch_must_be_seen_by_all_nodes(doctor, tmp_path, monkeypatch):
     code, found, _ = doctor("--on", "slurm", site="scratch: $PLACE\n")
     (shared,) = [item for (_, check), item in found.items() if check == "scratch: shared"]
     assert code == 0 and shared["state"] == "ok" and not list((tmp_path / "scratch").iterdir())
-    setup = f"setup: ['export PLACE={tmp_path}/$(hostname)']\n"
-    code, found, _ = doctor("--on", "slurm", site=f"scratch: $PLACE\n{setup}")
+
+
+def test_scratch_of_one_node_is_a_problem(doctor, tmp_path):
+    inside = f'mount -t tmpfs none {tmp_path}/scratch && exec {sys.executable} "$@"'
+    python = json.dumps(f"unshare --mount sh -c '{inside}' _")
+    site = f"scratch: {tmp_path}/scratch\npython: {python}\n"
+    code, found, said = doctor("--on", "slurm", site=site)
     (shared,) = [item for (_, check), item in found.items() if check == "scratch: shared"]
-    assert code == 1 and shared["state"] == "problem" and "start again" in shared["remedy"]
+    assert code == 1 and shared["state"] == "problem" and "start again" in shared["remedy"], said
 
 
 def test_gpus_that_torch_does_not_see_on_the_node_are_a_problem(doctor, small_sweep):
