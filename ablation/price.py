@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -114,7 +115,8 @@ def price(
     device = _device(found)
     best = {key: _best(found[key], device) or _assumed(sweep, arms[key][0], measured, throughput) for key in todo}
     unit, each = _rate(resources, found, device)
-    rows = [_row(key, shares, best[key], each) for key, shares in todo.items()]
+    why = {key: _unknown(measured, arms[key][0]) for key in todo}
+    rows = [_row(key, shares, best[key], each, why[key]) for key, shares in todo.items()]
     walls = {
         id: row.hours and row.hours * part
         for row, key in zip(rows, todo, strict=True)
@@ -126,10 +128,18 @@ def price(
     return Price(unit, rows, hours, workers, _makespan([walls[id] for id in order], workers))
 
 
-def _row(key: tuple[str, str], shares: Mapping[str, float], best: Estimate | None, each: float) -> ArmPrice:
+def _unknown(measured: Measured, run: Run) -> str:
+    """What to say of an arm without a price."""
+    name = run.dataset.name
+    return UNKNOWN if measured.images(run.dataset) else f"unknown: no run has told yet how many images {name} has"
+
+
+def _row(
+    key: tuple[str, str], shares: Mapping[str, float], best: Estimate | None, each: float, unknown: str
+) -> ArmPrice:
     """An arm's line; `each`: GPUs (or CPUs) that a run takes."""
     if best is None:
-        return ArmPrice(*key, len(shares), None, None, None, UNKNOWN)
+        return ArmPrice(*key, len(shares), None, None, None, unknown)
     hours = best.seconds / 3600
     return ArmPrice(*key, len(shares), hours * each * sum(shares.values()), hours, best.device or None, best.how)
 
@@ -154,8 +164,9 @@ def check_limit(price: Price, limit: float) -> None:
             f"this launch takes {price.known:.3g} {price.unit}{said}, more than the {limit:g} of --max-gpu-hours",
             remedy="Raise the limit, or start a part: --only, --set seeds=1, --set panels.*.recipe.epochs=...",
         )
+    rest = f"; the rest takes {price.known:.3g} {price.unit}{said}" if said else ""
     raise UserError(
-        f"it is not known what {', '.join(price.unknown)} will take; the rest: {price.known:.3g} {price.unit}{said}",
+        f"it is not known what {', '.join(price.unknown)} will take{rest}",
         remedy="Measure with --probe, or launch without --max-gpu-hours.",
     )
 
@@ -237,8 +248,10 @@ def _device(found: Mapping[Any, list[Estimate]]) -> str | None:
 
 
 def _on_gpu(gpus: int | None, found: Mapping[Any, list[Estimate]], device: str | None) -> bool:
-    if gpus is not None or device is None:
-        return gpus != 0
+    if gpus is not None:
+        return gpus > 0
+    if device is None:
+        return shutil.which("nvidia-smi") is not None  # one where there is one
     return any(item.on_gpu for estimates in found.values() for item in estimates if item.device == device)
 
 

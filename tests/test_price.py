@@ -111,6 +111,20 @@ def test_another_sweeps_run_of_the_design_is_scaled_to_these_epochs_and_images(s
     assert how(cost) == [(ARMS[0], "1 run of this design")]
 
 
+def test_a_folder_of_unknown_size_is_said_to_be_so(tmp_path):
+    folder = {"name": "folder", "path": "birds", "classes": 10, "resolution": 224}
+    fields = {
+        **sweep_fields(),
+        "panels": [
+            panel_fields(["resnet50_1x64d"], name="birds", dataset=folder, budget="resnet50", recipe="imagenet-paper")
+        ],
+    }
+    sweep = write_sweep(tmp_path, fields)
+    assert how(price(sweep, tmp_path / "runs", ids(sweep), throughput=100.0)) == [
+        ("resnet50_1x64d", "unknown: no run has told yet how many images folder has")
+    ]
+
+
 def test_the_same_run_in_another_sweep_tells_the_price(sweep, tmp_path):
     other = write_sweep(tmp_path, sweep_fields(ARMS[:1], resources={"gpus": 0}), "other")
     paths = finish(other, other.runs()[0], tmp_path / "runs", 100)
@@ -144,6 +158,15 @@ def test_one_device_prices_all_arms_where_it_can(sweep, tmp_path):
     assert [(arm.hours, arm.device) for arm in cost.arms] == [(1.0, "slow"), (1.0, "slow")]
 
 
+def test_a_sweep_that_leaves_the_device_open_is_priced_on_the_one_that_was_measured(tmp_path):
+    sweep = write_sweep(tmp_path, sweep_fields(ARMS[:1], resources={}))
+    finish(sweep, sweep.runs()[0], tmp_path / "runs", 3600, device="cuda", device_name="H100")
+    assert price(sweep, tmp_path / "runs", ids(sweep)[1:]).unit == "GPU-hours"
+    other = write_sweep(tmp_path, sweep_fields(ARMS[1:], resources={}), "other")
+    finish(other, other.runs()[0], tmp_path / "runs", 3600)
+    assert price(other, tmp_path / "runs", ids(other)[1:]).unit == "CPU-hours"
+
+
 def test_a_run_of_two_panels_is_paid_once(tmp_path):
     fields = sweep_fields(ARMS[:1], resources={"gpus": 0})
     fields["panels"].append(panel_fields(ARMS, name="again"))
@@ -156,8 +179,10 @@ def test_a_run_of_two_panels_is_paid_once(tmp_path):
 def test_a_limit_refuses_what_costs_more_and_what_is_not_known(sweep, tmp_path):
     runs = tmp_path / "runs"
     finish(sweep, of(sweep, ARMS[0], 0), runs, 3600)
+    with pytest.raises(UserError, match=f"not known what {ARMS[1]} will take\n"):
+        check_limit(price(sweep, runs, [of(sweep, ARMS[1], 0).id]), 100)
     cost = price(sweep, runs, ids(sweep)[2:])
-    with pytest.raises(UserError, match=f"not known what {ARMS[1]} will take"):
+    with pytest.raises(UserError, match=f"not known what {ARMS[1]} will take; the rest takes 2 CPU-hours"):
         check_limit(cost, 100)
     with pytest.raises(UserError, match=r"takes 2 CPU-hours .* more than the 1 of --max-gpu-hours"):
         check_limit(cost, 1)
