@@ -87,7 +87,8 @@ class Price:
         runs = f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}"
         if self.total is None:
             part = f"{self.known:.3g} {self.unit} are known; " if self.known else ""
-            return f"{runs}: {part}of {', '.join(self.unknown)}: {UNKNOWN}"
+            whys = ", ".join(dict.fromkeys(arm.how for arm in self.arms if arm.gpu_hours is None))
+            return f"{runs}: {part}of {', '.join(self.unknown)}: {whys}"
         wall = f", about {duration(self.wall_hours or 0)} with {self.workers} at a time"
         return f"{runs}: {self.total:.3g} {self.unit}{wall if self.runs else ''}"
 

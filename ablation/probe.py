@@ -13,6 +13,7 @@ import re
 import resource
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -273,7 +274,11 @@ def _find(task: Task, everything: bool, pipe: Connection) -> dict[str, Any]:
 
 
 def _resident() -> int:
-    """The most memory that this process has held so far, bytes."""
+    """The most memory that this process has held so far, bytes; Linux counts its parent's in `ru_maxrss`."""
+    with suppress(OSError):
+        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if found:
+            return 1024 * int(found[1])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ablation.dataset import Dataset
 from ablation.doctor import folder, slurm
 from ablation.doctor.cluster import check_cluster
 from ablation.doctor.draft import draft, write_site
@@ -16,6 +17,8 @@ from ablation.doctor.finding import NOTE, OK, PROBLEM, Findings
 from ablation.doctor.folder import check_folders, says_clock, spell
 from ablation.doctor.machine import check_machine
 from ablation.doctor.slurm import gpus_of, hours, read_cluster
+from ablation.errors import UserError
+from ablation.image_folder import glance
 from ablation.site import Site, read_site
 from ablation.sweep import load_sweep
 
@@ -322,6 +325,22 @@ def test_what_the_machine_lacks_is_a_problem(small_sweep, tmp_path, monkeypatch)
     assert of(found, "GPUs")[0] == PROBLEM and of(found, "CPU")[0] == PROBLEM
     assert of(found, "data fashion_mnist")[0] == PROBLEM
     assert of(check_machine(sweep, Site(), None, needs_gpu=False), "GPUs")[0] == NOTE
+
+
+def test_a_tree_of_images_is_glanced_at(tmp_path):
+    from PIL import Image
+
+    for name in ("train/ant", "train/bee", "val/ant", "val/bee"):
+        (tmp_path / "birds" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "birds" / name / "1.png")
+    asked = Dataset(name="folder", path="birds", classes=2, resolution=8, validation=1)
+    assert glance(asked, tmp_path).startswith("2 classes in")
+    (tmp_path / "birds" / "train" / "bee" / "1.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="can't decode this image"):
+        glance(asked, tmp_path)
+    (tmp_path / "birds" / "train" / "bee" / "1.png").unlink()
+    with pytest.raises(UserError, match="a class without images"):
+        glance(asked, tmp_path)
 
 
 @pytest.fixture
