@@ -86,7 +86,7 @@ def main(
         return measure(request, as_json=json)
     board = read_board(request.sweep, request.runs)
     todo, others = request.todo(board), board.ids("running", "waiting")
-    cost = price(request.sweep, request.runs, todo, throughput=throughput)
+    cost = price(request.sweep, request.runs, todo, throughput=throughput, workers=side_by_side(request))
     if dry_run:
         from ablation.launch.dry_run import show_plan
 
@@ -118,6 +118,14 @@ def measure(request: Request, *, as_json: bool) -> int:
     answer = probe(request.sweep, request.runs, say=lambda line: typer.echo(line, err=True))
     print_json(answer) if as_json else print_probe(answer)
     return 0
+
+
+def side_by_side(request: Request) -> int | None:
+    """Runs at a time, where that is not the sweep's to say."""
+    from ablation.launch.local import worker_count
+
+    workers = {"local": worker_count, "here": lambda request: 1}.get(request.on)
+    return request.sweep.resources.side_by_side * workers(request) if workers else None
 
 
 def start(request: Request, todo: list[str]) -> list[Job[Any]]:

@@ -46,7 +46,7 @@ def start_local(request: Request, launch: Launch, todo: list[str], code: Snapsho
     tells them to stop by SIGTERM.
     """
     gpus = visible_gpus() if request.sweep.resources.gpus != 0 else []
-    count = min(len(todo), request.sweep.resources.parallel, len(gpus) or local_workers(request.sweep))
+    count = min(len(todo), worker_count(request))
     deaf = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         job = request.worker(launch, todo)
@@ -68,6 +68,12 @@ def local_executor(launch: Launch, gpus: list[int]) -> LocalExecutor:
     executor = LocalExecutor(launch.folder)
     executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=len(gpus), visible_gpus=tuple(gpus))
     return executor
+
+
+def worker_count(request: Request) -> int:
+    """Workers that this machine is to carry at a time."""
+    gpus = visible_gpus() if request.sweep.resources.gpus != 0 else []
+    return min(request.sweep.resources.parallel, len(gpus) or local_workers(request.sweep))
 
 
 def local_workers(sweep: Sweep) -> int:
