@@ -53,19 +53,22 @@ class Attempt:
     @property
     def elsewhere(self) -> bool:
         """Whether its worker is on another machine, whose processes can't be seen from here."""
-        return self.fields.get("host") != _host()
+        return self.fields.get("host") != host()
 
-    def silent(self) -> float:
-        """Seconds since its lease was renewed, by the file system's clock."""
-        return _clock(self.path.parent) - self.path.stat().st_mtime
+    def silent(self, at: float | None = None) -> float:
+        """Seconds since its lease was renewed, by the file system's clock; `at`: what that clock says, if known."""
+        return (at or clock(self.path.parent)) - self.path.stat().st_mtime
 
-    def alive(self) -> bool:
-        """Whether its worker still has the run: its process is there or, on another host, its lease holds."""
+    def alive(self, at: float | None = None) -> bool:
+        """Whether its worker still has the run: its process is there or, on another host, its lease holds.
+
+        `at`: what the file system's clock says, if known.
+        """
         if self.ended:
             return False
         if not self.elsewhere:
             return process_started(self.fields["pid"]) == self.fields["process_started"]
-        return self.silent() < LEASE_SECONDS
+        return self.silent(at) < LEASE_SECONDS
 
 
 def attempts(folder: Path) -> list[Attempt]:
@@ -88,7 +91,7 @@ def take(folder: Path, *, dead: int | None = None, **about: Any) -> Claim | None
         return None
     path = folder / f"{earlier[-1].number + 1 if earlier else 0:04d}.json"
     pid = os.getpid()
-    fields = {"host": _host(), "pid": pid, "process_started": process_started(pid), "started": now(), **about}
+    fields = {"host": host(), "pid": pid, "process_started": process_started(pid), "started": now(), **about}
     try:
         with open(path, "x") as file:
             file.write(json.dumps(fields))
@@ -133,7 +136,7 @@ def _read(path: Path) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _host() -> str:
+def host() -> str:
     """This host, and its process namespace: two containers on one host do not see each other's processes."""
     try:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
@@ -158,7 +161,7 @@ def process_started(pid: int) -> str | None:
     return "unknown"
 
 
-def _clock(folder: Path) -> float:
+def clock(folder: Path) -> float:
     """The time as the file system's own clock tells it: an NFS server's may differ from ours."""
     probe = folder / f".clock.{uuid.uuid4().hex}"
     try:

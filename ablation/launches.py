@@ -1,22 +1,27 @@
-"""Launches: which workers were started for which runs; `runs/<sweep>/launches/<id>/` holds one of them."""
+"""Launches: which workers were started for which runs; `runs/<sweep>/launches/<id>/` holds one of them.
+
+launch.json   what was started: {on, runs, jobs, processes, host}
+planned.json  what is about to be submitted to Slurm: {on, runs, count}; where launch.json is absent, whoever submitted
+              died on the way, and the jobs are found by their comment
+ended.json    {jobs: [...]}: every job of it has ended, as Slurm said; it is not asked about again
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablation.claim import process_started
+from ablation.claim import host, process_started
 from ablation.run import read_json, write_json
-
-QUERY_SECONDS = 10.0
-"""A Slurm controller that does not answer for so long is taken to be away."""
-LIVE = {"PENDING", "RUNNING", "REQUEUED", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+from ablation.slurm import Job
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,29 @@ class Launch:
         """`launch.json`."""
         return self.folder / "launch.json"
 
+    @property
+    def plan(self) -> Path:
+        """`planned.json`."""
+        return self.folder / "planned.json"
+
+    @property
+    def end(self) -> Path:
+        """`ended.json`."""
+        return self.folder / "ended.json"
+
+    @cached_property
+    def began(self) -> float:
+        """When, in seconds since the epoch, by the clock of the machine that launched."""
+        try:
+            return datetime.strptime(self.id[:15] + "+0000", "%Y%m%dT%H%M%S%z").timestamp()
+        except ValueError:
+            return self.folder.stat().st_mtime
+
     def record(self, on: str, runs: list[str], jobs: list[str]) -> None:
         """Write down what was started. Locally a job is a process: its start time tells it from a later namesake."""
-        started = {job: process_started(int(job)) for job in jobs} if on == "local" else {}
-        write_json(self.description, {"on": on, "runs": runs, "jobs": jobs, "processes": started})
+        pids = {"local": jobs, "here": [str(os.getpid())]}.get(on, [])
+        started = {pid: process_started(int(pid)) for pid in pids}
+        write_json(self.description, {"on": on, "runs": runs, "jobs": jobs, "processes": started, "host": host()})
 
     def keep(self, sweep: Path, overrides: Sequence[str]) -> None:
         """Keep the sweep as it was launched: its file, and what `--set` changed."""
@@ -46,9 +70,56 @@ class Launch:
         if overrides:
             write_json(self.folder / "overrides.json", {"set": list(overrides)})
 
-    def read(self) -> dict[str, Any]:
-        """What was started; empty where the launch died before it was written down."""
-        return read_json(self.description) if self.description.exists() else {}
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What was started, or planned (then it has no `jobs`); empty where the launch died before either."""
+        for path in (self.description, self.plan):
+            with suppress(FileNotFoundError, PermissionError):
+                if path.exists():
+                    return read_json(path)
+        return {}
+
+    @property
+    def on(self) -> str | None:
+        """slurm, local or here."""
+        return self.content.get("on")
+
+    @property
+    def runs(self) -> list[str]:
+        """Ids of the runs that it was for."""
+        return self.content.get("runs", [])
+
+    @property
+    def jobs(self) -> list[str] | None:
+        """Ids of the Slurm jobs, or of the processes; None where they were not written down."""
+        return self.content.get("jobs")
+
+    @property
+    def processes(self) -> dict[str, str]:
+        """Its processes on this machine that live, by pid, with when they started."""
+        started = self.content.get("processes", {}) if not self.elsewhere else {}
+        return {pid: began for pid, began in started.items() if began and process_started(int(pid)) == began}
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its processes are on another machine, and can't be seen from here."""
+        return self.content.get("host", host()) != host()
+
+    def adopt(self, jobs: Sequence[str]) -> None:
+        """Write down jobs that were found in the queue with this launch's comment."""
+        self.content["jobs"] = list(jobs)
+        with suppress(OSError):
+            write_json(self.description, {**self.content, "processes": {}, "adopted": True})
+
+    def over(self, jobs: Sequence[Job]) -> None:
+        """Write down that its jobs have ended, and how."""
+        with suppress(OSError):  # another user's launch: Slurm will be asked about it again
+            write_json(self.end, {"jobs": [asdict(job) for job in jobs]})
+
+    @property
+    def ended(self) -> list[Job] | None:
+        """Its jobs, all of which have ended; None while that is not known."""
+        return [Job(**job) for job in read_json(self.end)["jobs"]] if self.end.exists() else None
 
 
 def new_launch(runs: Path, sweep: str) -> Launch:
@@ -63,57 +134,3 @@ def launches(runs: Path, sweep: str) -> list[Launch]:
     """Every launch of a sweep, oldest first."""
     folder = runs / sweep / "launches"
     return [Launch(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-
-
-def waiting(runs: Path, sweep: str) -> set[str]:
-    """Ids of the runs that a live launch is for: some worker of it waits, starts or works."""
-    found = [launch.read() for launch in launches(runs, sweep)]
-    local = [item for item in found if item.get("on") == "local" and _any_process(item["processes"])]
-    slurm = [item for item in found if item.get("on") == "slurm"]
-    live = _live_jobs(job for item in slurm for job in item["jobs"])
-    return {run for item in [*local, *(item for item in slurm if live & set(item["jobs"]))] for run in item["runs"]}
-
-
-def _any_process(processes: dict[str, str | None]) -> bool:
-    return any(started and process_started(int(pid)) == started for pid, started in processes.items())
-
-
-def _live_jobs(jobs: Iterable[str]) -> set[str]:
-    """Of Slurm jobs (`12`, `12_3`) those that are queued or running; none where Slurm does not answer."""
-    wanted = sorted(set(jobs))
-    if not wanted:
-        return set()
-    arrays = sorted({job.partition("_")[0] for job in wanted})
-    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={','.join(arrays)}"]
-    return {job for job, state in _ask(command) if state in LIVE} & set(wanted)
-
-
-def _ask(command: list[str]) -> list[tuple[str, str]]:
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    rows = [line.split() for line in answer.stdout.splitlines()]
-    return [(row[0], row[1]) for row in rows if len(row) == 2]
-
-
-def live_jobs() -> set[str] | None:
-    """Ids (a number each, array elements' own) of this user's jobs that are queued or running; None: no answer."""
-    command = ["squeue", "--noheader", "--me", "--array", "--format=%A"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return set(answer.stdout.split())
-
-
-def slurm_answers(seconds: float = 2.0) -> bool | None:
-    """Whether a Slurm controller answers within so many seconds; None where this machine belongs to none."""
-    command = ["sinfo", "--noheader", "--format=%P"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    except OSError:
-        return None
-    return True if answer.returncode == 0 else False if "contact" in answer.stderr else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablation.board import Board, read_board
 from ablation.records import read_records
+from ablation.slurm import CALM_SECONDS, Slurm
 from ablation.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Watch:
 
     def __init__(self, sweep: Sweep, runs: Path, todo: Sequence[str]) -> None:
         self.sweep, self.runs, self.todo = sweep, runs, set(todo)
+        self.slurm = Slurm(CALM_SECONDS)
         self.ended: set[str] = set()
         self.warned: set[str] = set()
         self.start, self.before = time.monotonic(), 0
@@ -73,7 +75,7 @@ class Watch:
 
         columns = ("{task.description}", BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        board = read_board(self.sweep, self.runs)
+        board = read_board(self.sweep, self.runs, self.slurm)
         self.before = self._epochs(board)
         total = sum(row.epochs for row in self._rows(board))
         self.task = self.bar.add_task(self.sweep.name, total=total, words="starting")
@@ -91,7 +93,7 @@ class Watch:
 
     def look(self) -> Board:
         """Show what has changed since the last look; the board."""
-        board = read_board(self.sweep, self.runs)
+        board = read_board(self.sweep, self.runs, self.slurm)
         rows, done = self._rows(board), self._epochs(board)
         left = self._left(done, sum(row.epochs for row in rows))
         ended = sum(row.state == "done" for row in rows)

@@ -81,6 +81,8 @@ class Run:
 
 
 RUN_JSON, LOG, RESULT = "run.json", "log.jsonl", "result.json"
+MEASURED = ("epoch", "epochs", "top1_error", "images_per_second")
+"""Of an epoch's record, what a run's state shows."""
 
 
 def bits_name(evaluation: str) -> str:
@@ -152,10 +154,15 @@ class RunState:
     top1_error: float | None = None
     seconds: float = 0.0
     message: str = ""
+    images_per_second: float | None = None
+    """In training, of the last epoch."""
 
 
-def read_state(paths: RunPaths) -> RunState:
-    """Where a run stands, from its files alone. Raises UserError where one of them is damaged."""
+def read_state(paths: RunPaths, at: float | None = None) -> RunState:
+    """Where a run stands, from its files alone; `at`: what the file system's clock says, if known.
+
+    Raises UserError where one of the files is damaged.
+    """
     if paths.result.exists():
         return _done(read_json(paths.result))
     tries = attempts(paths.attempts)
@@ -163,9 +170,9 @@ def read_state(paths: RunPaths) -> RunState:
         return RunState("missing")
     epochs = last_epochs(read_records(paths.log))
     last = epochs[-1] if epochs else {}
-    fields: dict[str, Any] = {key: last[key] for key in ("epoch", "epochs", "top1_error") if key in last}
+    fields: dict[str, Any] = {key: last[key] for key in MEASURED if key in last}
     fields["seconds"] = sum(record["seconds"] for record in epochs)
-    if tries[-1].alive():
+    if tries[-1].alive(at):
         return RunState("running", **fields)
     if tries[-1].ended == "failed":
         return RunState("failed", **fields, message=tries[-1].message)
@@ -177,7 +184,8 @@ def read_state(paths: RunPaths) -> RunState:
 def _done(result: dict[str, Any]) -> RunState:
     evaluation = next(iter(result["evaluations"].values()))
     epochs = result["epochs"]
-    return RunState("done", epochs, epochs, evaluation["top1_error"], result["seconds"])
+    rate = result.get("images_per_second")
+    return RunState("done", epochs, epochs, evaluation["top1_error"], result["seconds"], images_per_second=rate)
 
 
 def prepare(run: Run, paths: RunPaths) -> None:

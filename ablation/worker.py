@@ -17,9 +17,9 @@ from ablation.claim import Attempt, Claim, attempts, take
 from ablation.data import open_images, steps_an_epoch
 from ablation.errors import UserError
 from ablation.execution import choose_execution, slow_precision
-from ablation.launches import live_jobs
 from ablation.records import Log, last_step
 from ablation.run import Run, RunPaths, load_run
+from ablation.slurm import live_jobs
 from ablation.train import Lost, Settings, Stopped, Training
 
 TRIES = 3

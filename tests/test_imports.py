@@ -23,7 +23,7 @@ class May(NamedTuple):
     heavy: str = "never"  # torch and what imports it: "top", "inside" functions, or "never"
 
 
-SPINE = "design cost budget dataset recipe records claim run sweep registration launches board family"
+SPINE = "design cost budget dataset recipe records claim run sweep registration slurm launches outlook board family"
 ABLATION = {
     "__init__": May(),
     "errors": May(),  # may be imported by all
@@ -44,8 +44,10 @@ ABLATION = {
     "schema": May("dataset recipe yaml_file"),
     "sweep": May("design cost budget family dataset recipe run schema yaml_file"),
     "registration": May("design records run sweep"),
-    "launches": May("claim run"),
-    "board": May("launches run sweep"),
+    "slurm": May(),
+    "launches": May("claim run slurm"),
+    "outlook": May("claim launches slurm"),
+    "board": May("claim outlook run slurm sweep"),
     "network": May("design", heavy="top"),
     "data": May("dataset network recipe", "image_folder sources", heavy="top"),
     "sources": May("data", heavy="top"),
@@ -61,10 +63,10 @@ ABLATION = {
     "train": May("design family data execution network checkpoint records run step", heavy="top"),
     "signals": May(),
     "crew": May("signals"),
-    "worker": May("checkpoint claim data execution launches records run train", heavy="top"),
+    "worker": May("checkpoint claim data execution records run slurm train", heavy="top"),
     "job": May("signals", "crew run train worker"),
     "snapshot": May("family records run"),
-    "progress": May("board records sweep"),
+    "progress": May("board records slurm sweep"),
     "plan": May(
         "design cost budget solver family space",
         "sweep recipe run network stopwatch timings analysis.pilots analysis.statistics analysis.figures",
@@ -125,7 +127,10 @@ TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()
 }
 FOR_ALL = {"ablation.errors", "ablation.command"}
-COMMANDS = ["ablation.plan", "ablation.launch", "ablation.status", "ablation.doctor", "analysis.report"]
+COMMANDS = [
+    *("ablation.plan", "ablation.launch", "ablation.status", "ablation.cancel", "ablation.clean"),
+    *("ablation.doctor", "analysis.report"),
+]
 
 
 def allowed(words: str) -> set[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from ablation.board import Board, Row
 from ablation.errors import UserError, did_you_mean
 from ablation.job import WorkerJob
-from ablation.launches import QUERY_SECONDS, Launch, slurm_answers
+from ablation.launches import Launch
 from ablation.site import Site
+from ablation.slurm import QUERY_SECONDS, slurm_answers
 from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")

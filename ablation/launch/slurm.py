@@ -16,9 +16,10 @@ import typer
 
 from ablation.job import WorkerJob, signal_seconds
 from ablation.launch.request import Request
-from ablation.launches import QUERY_SECONDS, Launch
+from ablation.launches import Launch
 from ablation.run import write_json
 from ablation.site import job_parameters, minutes, refused
+from ablation.slurm import QUERY_SECONDS
 from ablation.snapshot import Snapshot
 
 if TYPE_CHECKING:

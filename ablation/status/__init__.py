@@ -1,0 +1,1 @@
+"""Command: what runs, waits, failed, remains."""
