@@ -202,7 +202,7 @@ def _rows(
         left = 0.0 if state.state == "done" else None if pace is None else round(pace * (epochs - state.epoch), 1)
         return Row(
             *(run.id, run.panel, run.arm, run.seed, state.state, state.epoch, epochs, state.top1_error),
-            *(round(state.seconds, 1), state.message, reason),
+            *(round(float(state.seconds), 1), state.message, reason),
             images_per_second=state.images_per_second and round(state.images_per_second, 1),
             seconds_left=left,
             gpu_hours=hours if share[0] == "cuda" else None,
@@ -260,7 +260,7 @@ def remarks(board: Board) -> list[str]:
 def _remark(state: str, message: str, rows: Sequence[Row]) -> str:
     first = rows[0]
     tries = f" (attempt {first.attempts})" if len(rows) == 1 and first.attempts > 1 else ""
-    more = f" and {count(len(rows) - 1)} more" if len(rows) > 1 else ""
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     return f"{first.id}{more}: {state}: {message}{tries}"
 
 

@@ -132,7 +132,7 @@ def _spares(folder: Path) -> Iterator[Waste]:
 
 def _files(path: Path, why: str) -> Iterator[Waste]:
     if path.is_file():
-        yield Waste(path, path.stat().st_size, why)
+        yield Waste(path, path.lstat().st_size, why)
 
 
 def say(found: list[Waste], total: int, *, dry_run: bool) -> list[str]:
