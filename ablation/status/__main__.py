@@ -14,6 +14,7 @@ from ablation.slurm import CALM_SECONDS, Slurm
 from ablation.sweep import Sweep, load_sweep
 
 LOOK_SECONDS = 2.0
+WIDEST = 1000
 SEVERAL = ("--set",)
 
 
@@ -60,8 +61,10 @@ def show(sweep: Sweep, runs: Path) -> None:
     from ablation.status.grid import lines, picture
 
     board = read_board(sweep, runs)
-    console = Console()
-    Console(width=max(console.width, 80)).print(picture(board))
+    console, table = Console(), picture(board)
+    needed = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+    console.width = max(console.width, needed)  # a grid that is cut can't be read
+    console.print(table)
     for line in lines(board):
         print(line)
 

@@ -25,8 +25,9 @@ def picture(board: Board) -> Table:
 
     seeds = list(dict.fromkeys(row.seed for row in board.rows))
     unit = {"cpu": "CPU-h", "cuda": "GPU-h"}.get(board.device or "", "hours")
-    table = Table(title=title(board), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("arm", overflow="fold")
+    gap = 1 if len(seeds) <= ROOMY else 0
+    table = Table(title=title(board), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0))
+    table.add_column("arm", no_wrap=True)
     columns = [f"seed {seed}" for seed in seeds] if len(seeds) <= ROOMY else list(map(str, seeds))
     for name in columns if len(seeds) <= NARROW else [*STATES[:5], "mean error"]:
         table.add_column(name, no_wrap=True)
@@ -71,7 +72,7 @@ def _words(row: Row) -> str:
 def _short(row: Row) -> str:
     if row.state == "running":
         return f"{row.epoch}/{row.epochs}"
-    return f"{row.top1_error:.2f}" if row.state == "done" and row.top1_error is not None else SHORT.get(row.state, "")
+    return f"{row.top1_error:.1f}" if row.state == "done" and row.top1_error is not None else SHORT.get(row.state, "")
 
 
 def _sums(rows: Sequence[Row], share: float) -> list[str]:
