@@ -77,7 +77,7 @@ def waste(sweep: Sweep, runs: Path, *, other_runs: bool) -> Iterator[Waste]:
     busy = set(board.ids("running", "waiting", "unknown")) | set(outlook.unknown)
     busy |= {run for live in outlook.live for run in live.launch.runs}
     for id in board.ids("done"):
-        yield from _files(RunPaths(runs, sweep.name, id).checkpoint, "checkpoint of a finished run")
+        yield from _checkpoint(RunPaths(runs, sweep.name, id).checkpoint, "checkpoint of a finished run")
     own = {row.id for row in board.rows}
     for folder in _folders(runs / sweep.name):
         paths = RunPaths(runs, sweep.name, folder.name)
@@ -85,7 +85,7 @@ def waste(sweep: Sweep, runs: Path, *, other_runs: bool) -> Iterator[Waste]:
             yield from _spares(folder)
             yield from _spares(paths.attempts)
             if other_runs and folder.name not in own:
-                yield from _files(paths.checkpoint, "checkpoint of a run that the sweep no longer has")
+                yield from _checkpoint(paths.checkpoint, "checkpoint of a run that the sweep no longer has")
     for launch in launches(runs, sweep.name):
         if _over(launch, outlook):
             yield from _of_launch(launch, runs, sweep.name)
@@ -130,8 +130,15 @@ def _spares(folder: Path) -> Iterator[Waste]:
             yield from _files(path, "spare file of a killed writer")
 
 
+def _checkpoint(path: Path, why: str) -> Iterator[Waste]:
+    """The file, and where it is on scratch what links to it."""
+    if path.is_symlink():
+        yield from _files(path.readlink(), why)
+    yield from _files(path, why)
+
+
 def _files(path: Path, why: str) -> Iterator[Waste]:
-    if path.is_file():
+    if path.is_file() or path.is_symlink():
         yield Waste(path, path.lstat().st_size, why)
 
 

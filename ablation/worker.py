@@ -206,10 +206,14 @@ def cancelled(paths: RunPaths) -> bool:
 
 
 def whereabouts() -> dict[str, Any]:
-    """What an attempt's file says of this process: host and pid, and the Slurm job with how often it was requeued."""
+    """What an attempt's file says of this process: host and pid, the Slurm job with how often it was requeued, and with
+    what the names of submitit's files begin that hold its output.
+    """
     about: dict[str, Any] = {"worker": f"{socket.gethostname()}:{os.getpid()}", "job": os.environ.get("SLURM_JOB_ID")}
     if about["job"]:
         about["restarts"] = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    array, index = (os.environ.get(f"SLURM_ARRAY_{word}_ID") for word in ("JOB", "TASK"))
+    about["output"] = f"{array}_{index}" if array and index else os.environ.get("SUBMITIT_LOCAL_JOB_ID")
     return about
 
 

@@ -67,6 +67,13 @@ def test_checkpoints_of_finished_runs_go_and_nothing_else_of_them(study):
     assert sum(item.bytes for item in items) == 1500
 
 
+def test_a_checkpoint_on_scratch_goes_with_the_link_to_it(study, tmp_path):
+    link = study[0].paths(study[1], study[0].runs()[0]).checkpoint
+    link.rename(tmp_path / "scratch.pt")
+    link.symlink_to(tmp_path / "scratch.pt")
+    assert {link, tmp_path / "scratch.pt"} <= {item.path for item in waste(*study, other_runs=False)}
+
+
 def test_an_unfinished_run_keeps_its_checkpoint(study):
     paths = unfinished(study)
     assert paths.checkpoint not in {item.path for item in waste(*study, other_runs=True)}

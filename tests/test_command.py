@@ -108,6 +108,8 @@ COMMANDS = {
     "plan --json": "ablation.plan --json",
     "plan --space": "ablation.plan --space --widths 1-8",
     "status": "ablation.status sweeps/fashion_mnist.yaml",
+    "cancel": "ablation.cancel sweeps/fashion_mnist.yaml --runs absent",
+    "clean": "ablation.clean sweeps/fashion_mnist.yaml --runs absent",
     "launch": "ablation.launch sweeps/fashion_mnist.yaml --dry-run",
     "report": "analysis.report --help",
 }

@@ -357,7 +357,7 @@ ValueError: boom"""
 def test_log_shows_records_output_and_the_last_traceback(study):
     sweep, runs, ids = study
     launch = slurm_launch(runs, ids, ["12_0", "12_1"])
-    attempt(paths_of(study), launch, job="57", ended="failed", message="ValueError: boom")
+    attempt(paths_of(study), launch, job="57", output="12_0", ended="failed", message="ValueError: boom")
     (launch.folder / "12_0_0_log.err").write_text(
         f"{TRACE.replace('boom', 'old')}\nother failed: old\n{TRACE}\n{ids[0]} failed: boom\n"
     )

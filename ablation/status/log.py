@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ablation.claim import Attempt, attempts
 from ablation.errors import UserError, did_you_mean
-from ablation.launches import Launch
 from ablation.records import read_records
 from ablation.sweep import Sweep
 
@@ -62,13 +61,10 @@ def about(attempt: Attempt) -> str:
 def outputs(launch: Path, id: str, attempt: Attempt) -> list[Path]:
     """The files that the attempt's worker prints to, errors first; those that name the run, where that is not known.
 
-    submitit calls them `<job>_<task>_log.out` and `.err`; a local job is the process above the worker's.
+    submitit calls them `<job>_<task>_log.out` and `.err`.
     """
     files = sorted(launch.glob("*_log.err")) + sorted(launch.glob("*_log.out")) if launch.is_dir() else []
-    if len({file.name.rpartition(".")[0] for file in files}) < 2:
-        return files
-    jobs = {job.id for job in Launch(launch).ended or () if attempt.fields.get("job") in (job.raw, job.id)}
-    own = [file for file in files if file.name.rsplit("_", 2)[0] in jobs | {str(attempt.fields.get("job"))}]
+    own = [file for file in files if file.name.rsplit("_", 2)[0] == attempt.fields.get("output")]
     return own or [file for file in files if id in tail(file)]
 
 
