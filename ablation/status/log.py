@@ -28,8 +28,8 @@ def print_log(sweep: Sweep, runs: Path, name: str) -> None:
     folder = runs / sweep.name / "launches" / str(tries[-1].fields.get("launch")) if tries else None
     files = outputs(folder, paths.id, tries[-1]) if folder else []
     for file in files:
-        print(f"\n{file}, the last lines:")
-        print("\n".join(tail(file).splitlines()[-TAIL_LINES:]))
+        if said := tail(file).splitlines()[-TAIL_LINES:]:
+            print("\n".join([f"\n{file}, the last lines:", *said]))
     trace = next((found for file in files if (found := last_traceback(tail(file), paths.id))), "")
     if trace:
         print(f"\nthe last traceback:\n{trace}")
