@@ -270,6 +270,7 @@ BLAMED: tuple[tuple[str, str, str | None], ...] = (
     (r"gres|generic resource|gpu", "gpu_type", "gpus"),
     (r"time limit", "max_job_hours", "job_hours"),
     (r"memory", "memory_gb_per_gpu", "memory_gb"),
+    (r"memory", "memory_gb", None),
     (r"wckey", "wckey", None),
     (r"cpu count", "cpus_per_gpu", "cpus"),
     (r"node count", "partition", "nodes"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ablation.probe import ProbeJob
 
 PROBE_HOURS = 0.5
+PICKLE = "worker.pkl"
 
 FOREVER = 10_000
 """How often submitit may queue a job again; what ends a run that gets no further is its worker's business."""
@@ -67,7 +69,8 @@ def _array(
     while count:
         try:
             executor = slurm_executor(request, launch.folder, code, after)
-            return submit_array(executor, job, count)
+            with redirect_stderr(io.StringIO()):  # submitit prints what it raises
+                return submit_array(executor, job, count)
         except (FailedJobError, OSError, subprocess.SubprocessError) as error:
             if not TOO_MANY.search(str(error)) or (count == 1 and first):
                 raise refused(request.site, str(error), request.sweep.path) from None
@@ -105,17 +108,26 @@ def submit_probe(request: Request, launch: Launch, code: Snapshot) -> None:
 
 
 def submit_array(executor: SlurmExecutor, job: WorkerJob | ProbeJob, count: int) -> list[str]:
-    """Submit `count` workers as one array (submitit's own way of doing so forgets the interpreter); their ids."""
-    from submitit.core.utils import DelayedSubmission, JobPaths
+    """Submit `count` workers as one array; their ids.
 
+    Not submitit's own way of doing so: that forgets the interpreter, and writes what a job loads when the job is
+    submitted already, so that a launch that dies in between leaves jobs that fail. Here each job copies it.
+    """
+    from submitit.core.utils import DelayedSubmission
+
+    delayed = DelayedSubmission(job)
+    delayed.set_timeout(executor.parameters["time"], FOREVER)
+    delayed.dump(executor.folder / PICKLE)
     executor.parameters["map_count"] = count
+    executor.parameters["setup"] = [*executor.parameters.get("setup", []), *_fetch(executor.folder)]
     array = executor._submit_command(executor._submitit_command_str).job_id.partition("_")[0]
-    ids = [f"{array}_{index}" for index in range(count)]
-    for id in ids:  # a job that starts before this waits for it
-        delayed = DelayedSubmission(job)
-        delayed.set_timeout(executor.parameters["time"], FOREVER)
-        delayed.dump(JobPaths(executor.folder, id).submitted_pickle)
-    return ids
+    return [f"{array}_{index}" for index in range(count)]
+
+
+def _fetch(folder: Path) -> list[str]:
+    """Shell lines by which a job lays what it loads where submitit looks for it; a requeued job has its own already."""
+    own = f'{shlex.quote(str(folder))}/"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}_submitted.pkl"'
+    return [f"[ -e {own} ] || cp {shlex.quote(str(folder / PICKLE))} {own}"]
 
 
 def _say(planned: int, jobs: list[str], chain: int) -> None:
@@ -175,4 +187,5 @@ def job_script(request: Request, todo: int) -> str:
     """The sbatch script that a launch would submit."""
     executor = slurm_executor(request, request.runs / request.sweep.name / "launches" / "<launch>")
     executor.parameters["map_count"] = min(max(todo, 1), request.sweep.resources.parallel)
+    executor.parameters["setup"] = [*executor.parameters.get("setup", []), *_fetch(executor.folder)]
     return executor._make_submission_file_text(executor._submitit_command_str, "<launch>")

@@ -144,15 +144,30 @@ def test_the_sites_interpreter_and_setup_are_used_by_every_worker(launch, paths,
     [
         ("partition: nowhere\n", "invalid partition specified: nowhere"),
         ("partition: main\nconstraint: fast\n", "Invalid feature specification"),
-        ("partition: main\nsbatch: {gpus-per-node: 7}\n", "Requested node configuration is not available"),
+        ("partition: main\nmemory_gb: 700\n", "Memory specification can not be satisfied"),
     ],
 )
 def test_what_slurm_refuses_is_said_in_its_own_words_and_leaves_nothing(launch, tmp_path, site, words):
     launch.site.write_text(site)
     refused = launch()
     assert refused.returncode == 2 and words in refused.stderr and "Traceback" not in refused.stderr
+    line = site.count("\n")
+    assert f"site.yaml:{line}:" in refused.stderr, "the line to blame"
     assert not list((tmp_path / "runs" / "small" / "launches").iterdir())
     assert idle()
+
+
+def test_jobs_of_a_launch_that_died_after_submitting_are_taken_for_its_own(launch, paths, tmp_path, full):
+    assert launch().returncode == 0
+    folder = launched(tmp_path)
+    (folder / "launch.json").unlink()
+    jobs = output("squeue", "-h", "--array", "-n", "ablation-small", "-o", "%i").split()
+    again = launch()
+    assert again.returncode == 0 and "submitted" not in again.stderr, again.stderr
+    assert json.loads((folder / "launch.json").read_text())["jobs"] == jobs
+    full()
+    wait_until(idle)
+    assert all(len(attempts(own.attempts)) == 1 and own.result.exists() for own in paths)
 
 
 def test_only_some_runs_are_started(launch, paths):
