@@ -6,6 +6,7 @@ machines too, so that no GPU waits for them; gradients go over nccl between GPUs
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 from collections.abc import Callable
@@ -118,10 +119,14 @@ class Group:
             return network
         from torch.nn.parallel import DistributedDataParallel
 
+        known = inspect.signature(DistributedDataParallel).parameters
+        keep = {
+            "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+        }  # new in 2.14
         return DistributedDataParallel(
             network,
             device_ids=[torch.cuda.current_device()] if self.backend == "nccl" else None,
-            broadcast_buffers=False,
+            **keep,  # type: ignore[arg-type]
             gradient_as_bucket_view=True,
             find_unused_parameters=unused,
         )
@@ -167,7 +172,7 @@ def alone() -> Group:
     return Group()
 
 
-def join(device: str = "cpu") -> Group:
+def join(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Group:
     """The group that submitit started this process in: `device` is `cpu` or `cuda`.
 
     A process that submitit did not start, or the only one of its job, is alone. Raises UserError where the ranks can't
@@ -185,11 +190,11 @@ def join(device: str = "cpu") -> Group:
     if device == "cuda":
         _take_gpu(group.local_rank)
     host = os.environ.get("MASTER_ADDR") or job.hostnames[0]
-    meet(group, host, int(os.environ.get("MASTER_PORT") or port_of(job.raw_job_id)))
+    meet(group, host, int(os.environ.get("MASTER_PORT") or port_of(job.raw_job_id)), timeout)
     return group
 
 
-def meet(group: Group, host: str, port: int, timeout: timedelta = TIMEOUT) -> None:
+def meet(group: Group, host: str, port: int, timeout: timedelta) -> None:
     """Wait for the other ranks at rank 0's address. Raises UserError where they do not come."""
     backend = "cpu:gloo,cuda:nccl" if group.backend == "nccl" else "gloo"
     try:

@@ -129,8 +129,8 @@ def _ranks_so_far(then: int | str, here: int) -> tuple[int | str, str | None]:
     if str(then).rpartition(" ")[2] == str(here):
         return then, None
     return f"{then} then {here}", (
-        f"this run goes on with another number of processes ({then} then {here}): the same sums in another order, so its "
-        "numbers agree with an undisturbed run's to rounding, not bit for bit"
+        f"this run goes on with another number of processes ({then} then {here}): the same sums in another order, so "
+        "its numbers agree with an undisturbed run's to rounding, not bit for bit"
     )
 
 
