@@ -1,4 +1,4 @@
-"""A rank of a run, as a process: `python tests/ranks.py PATHS_JSON OPTIONS_JSON`, started by tests."""
+"""A rank of a run, as a process that tests start: `python tests/ranks.py '{"runs": ..., "id": ...}'`."""
 
 import json
 import os
@@ -6,30 +6,37 @@ import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 
-def train(runs, sweep, id, data, micro_batch=None, stop_after=None, stop_rank=0, die_after=None, die_rank=1, **changes):
-    """Train a run in this rank; what became of it, in a word."""
+def train(runs: str, sweep: str, id: str, data: str, **wishes: Any) -> str:
+    """Train a run in this rank; what became of it, in a word.
+
+    Wishes: micro_batch; stop, fail or die (a step), by `rank`; lost (the claim is gone); evaluation_batch; timeout (seconds).
+    """
+    from ablation import data as images
     from ablation import distributed
     from ablation.run import RunPaths
     from ablation.train import Settings, Stopped, Training
 
-    group = distributed.join("cpu", timedelta(seconds=changes.get("timeout", 60)))
-    steps = iter(range(10**9))
+    images.EVALUATION_BATCH = wishes.get("evaluation_batch", images.EVALUATION_BATCH)
+    group = distributed.join("cpu", timedelta(seconds=wishes.get("timeout", 60)))
+    settings = Settings(gpus=0, data_dir=Path(data), micro_batch=wishes.get("micro_batch"))
+    steps = iter(range(1, 10**9))
 
-    def stop():
-        step = next(steps) + 1
-        if die_after and group.rank == die_rank and step >= die_after:
+    def stop() -> str | None:
+        step, chosen = next(steps), group.rank == wishes.get("rank", 0)
+        if chosen and step == wishes.get("die"):
             os.kill(os.getpid(), 9)
-        return f"asked on {stop_rank}" if stop_after and group.rank == stop_rank and step >= stop_after else None
+        if chosen and step == wishes.get("fail"):
+            raise ValueError("as the test wished")
+        return f"asked on {group.rank}" if chosen and step == wishes.get("stop") else None
 
-    settings = Settings(gpus=0, data_dir=Path(data), micro_batch=micro_batch)
-    lost = changes.get("lost")
     try:
-        training = Training(RunPaths(Path(runs), sweep, id), settings, stop, lambda: not lost, group)
+        training = Training(RunPaths(Path(runs), sweep, id), settings, stop, lambda: not wishes.get("lost"), group)
         training.to_the_end()
-    except Stopped:
-        return f"stopped at {training.progress.step}"
+    except Stopped as stopped:
+        return f"stopped at {training.progress.step}: {stopped}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     finally:
