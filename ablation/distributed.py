@@ -96,7 +96,7 @@ class Group:
         result, error = _attempt(work) if self.first else (None, None)
         result, said = self.share((result, error and _portable(error)))
         if said:
-            raise _everywhere(error or said)
+            raise everywhere(error or said)
         return result  # type: ignore[return-value]
 
     def together(self, work: Callable[[], T]) -> T:
@@ -110,7 +110,7 @@ class Group:
         failed = [(rank, said) for rank, said in enumerate(self.gather(error and _portable(error))) if said]
         if failed:
             rank, said = failed[0]
-            raise _everywhere(error if error and rank == self.rank else said)
+            raise everywhere(error if error and rank == self.rank else said)
         return result  # type: ignore[return-value]
 
     def wrap(self, network: nn.Module, unused: bool = False) -> nn.Module:
@@ -243,8 +243,8 @@ def _portable(error: Exception) -> Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _everywhere(error: Exception) -> Exception:
-    """Marked as one after which the ranks are still in step."""
+def everywhere(error: Exception) -> Exception:
+    """The error, marked as one that every rank raises at the same step: the group can go on afterwards."""
     setattr(error, EVERYWHERE, True)
     return error
 

@@ -18,7 +18,7 @@ from ablation import checkpoint
 from ablation.accumulate import PartedStep, Parts, largest_micro_batch
 from ablation.data import Batch, Images, open_images, steps_an_epoch
 from ablation.design import Design
-from ablation.distributed import Group, alone
+from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
 from ablation.evaluate import Evaluation, evaluate, percent
 from ablation.execution import choose_execution, compare_ranks, freeze, slow_precision
@@ -243,7 +243,7 @@ class Training:
         progress = self._progress_of_all()
         self.group.at_first(lambda: self._save(progress, reason))
         if reason != DUE:
-            raise Stopped(reason)
+            raise everywhere(Stopped(reason))
 
     def _progress_of_all(self) -> Progress:
         """Progress with the sums over all ranks' images."""

@@ -12,7 +12,7 @@ from typing import Any
 def train(runs: str, sweep: str, id: str, data: str, **wishes: Any) -> str:
     """Train a run in this rank; what became of it, in a word.
 
-    Wishes: micro_batch; stop, fail or die (a step), by `rank`; lost (the claim is gone); evaluation_batch; timeout (seconds).
+    Wishes: micro_batch, evaluation_batch; stop, fail or die at a step, on `rank`; lost: the claim is gone; timeout (s).
     """
     from ablation import data as images
     from ablation import distributed

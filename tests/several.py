@@ -1,6 +1,10 @@
 """Runs to be trained by one process and by several, and what it takes for them to agree."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from ablation.records import last_epochs, read_records
 from ablation.run import RunPaths, prepare
 from ablation.sweep import load_sweep
 
+ROOT = Path(__file__).parent.parent
 EXACT = ("precision=fp64", "panels.0.recipe.lr=0.05", "panels.0.recipe.norm_batch=4")
 """Eight groups; a high rate would amplify rounding without end."""
 
@@ -42,3 +47,25 @@ def agree(one: RunPaths, many: RunPaths) -> bool:
     assert results[0]["train_error"] == results[1]["train_error"]
     assert one.bits("test").read_bytes() == many.bits("test").read_bytes()
     return True
+
+
+def processes(world: int, nodes: int, options: dict[str, Any]) -> list[str | int]:
+    """Start the tasks of a pretended Slurm job; what each said, or its exit status."""
+    job = {"JOB_ID": 7, "NTASKS": world, "JOB_NUM_NODES": nodes, "JOB_NODELIST": "localhost"}
+    port, tasks = _free_port(), world // nodes
+    children = []
+    for rank in range(world):
+        task = {**job, "PROCID": rank, "NODEID": rank // tasks, "LOCALID": rank % tasks}
+        environment = {f"SLURM_{key}": str(value) for key, value in task.items()}
+        environment |= {"SUBMITIT_EXECUTOR": "slurm", "MASTER_PORT": port, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, str(ROOT / "tests" / "ranks.py"), json.dumps(options)]
+        child = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+        children.append(child)
+    said = [child.communicate(timeout=300)[0] for child in children]
+    return [json.loads(words) if words else child.returncode for words, child in zip(said, children, strict=True)]
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return str(probe.getsockname()[1])

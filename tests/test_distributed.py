@@ -1,22 +1,15 @@
 """A run on several processes (gloo on this machine) is the run in one, to rounding."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import ranks
 import torch
-from several import agree, prepared
+from several import agree, prepared, processes
 
 from ablation import data
 from ablation.distributed import Group, alone, join, port_of
 from ablation.records import read_records
-
-ROOT = Path(__file__).parent.parent
-ports = iter(range(10000 + os.getpid() % 1900, 12000))
 
 
 @pytest.fixture
@@ -32,22 +25,6 @@ def start(small_sweep, small_fashion, tmp_path):
         return paths, train
 
     return start
-
-
-def processes(world, nodes, options):
-    """Start the tasks of a pretended Slurm job; what each said, or its exit status."""
-    job = {"JOB_ID": 7, "NTASKS": world, "JOB_NUM_NODES": nodes, "JOB_NODELIST": "localhost"}
-    port, tasks = str(next(ports)), world // nodes
-    children = []
-    for rank in range(world):
-        task = {**job, "PROCID": rank, "NODEID": rank // tasks, "LOCALID": rank % tasks}
-        environment = {f"SLURM_{key}": str(value) for key, value in task.items()}
-        environment |= {"SUBMITIT_EXECUTOR": "slurm", "MASTER_PORT": port, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, str(ROOT / "tests" / "ranks.py"), json.dumps(options)]
-        child = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
-        children.append(child)
-    said = [child.communicate(timeout=300)[0] for child in children]
-    return [json.loads(words) if words else child.returncode for words, child in zip(said, children, strict=True)]
 
 
 def events(paths):
@@ -107,8 +84,8 @@ def test_where_one_rank_is_killed_the_others_fail(start):
     assert not paths.result.exists()
 
 
-def test_a_failure_of_one_rank_alone_is_told_to_the_others(start, monkeypatch):
-    paths, train = start("runs")
+def test_a_failure_of_one_rank_alone_is_told_to_the_others(start):
+    _, train = start("runs")
     assert train(2, fail=3, rank=1) == ["Broken: process 1 failed: ValueError: as the test wished"] * 2
 
 
