@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -52,6 +52,17 @@ def steps_an_epoch(images: Images, recipe: Recipe) -> int:
             remedy="Lower batch (and norm_batch) in the recipe.",
         )
     return steps
+
+
+def describe(images: Images, dataset: Dataset) -> dict[str, Any]:
+    """What `run.json` says of the images."""
+    return {
+        "name": dataset.name,
+        "train_images": images.train_images,
+        "evaluation_images": images.evaluation_images,
+        "digest": images.digest,
+        "source": images.source,
+    }
 
 
 def evaluation_batches(images: Images) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -60,14 +60,6 @@ class Group:
         if not int(self._reduce(votes)):
             return None
         return next(said for said in self.gather(reason) if said is not None)
-
-    def any(self, here: bool) -> bool:
-        """Whether it is so on any rank."""
-        return here if self.world == 1 else bool(self._reduce(torch.tensor([here], dtype=torch.int32)).item())
-
-    def least(self, value: int) -> int:
-        """The least of all ranks' values."""
-        return value if self.world == 1 else min(self.gather(value))
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over ranks of a tensor of one shape, on its own device; rank by rank the same bits."""
@@ -144,6 +136,17 @@ class Group:
         with suppress(Exception):
             _store().set("failed", word)
         return Broken(word)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn what fails on one rank alone into Broken on all, with that rank's words where they can be had."""
+        try:
+            yield
+        except Exception as error:
+            told = self.explain(error)
+            if told is error:
+                raise
+            raise told from error
 
     def leave(self) -> None:
         """Part from the others; nothing can be said afterwards."""

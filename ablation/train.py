@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ablation import checkpoint
 from ablation.accumulate import PartedStep, Parts, largest_micro_batch
-from ablation.data import Batch, Images, open_images, steps_an_epoch
+from ablation.data import Batch, Images, describe, open_images, steps_an_epoch
 from ablation.design import Design
 from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
@@ -71,7 +71,10 @@ class Progress:
 
 
 class Training:
-    """A run under way, on one of the ranks that train it. Only rank 0 writes, and asks whether the run is `held`."""
+    """A run under way, on one of the ranks that train it. Only rank 0 writes, and asks whether the run is `held`.
+
+    What is raised, here and by `to_the_end`, is raised on every rank, which can then train another run; but for Broken.
+    """
 
     def __init__(
         self,
@@ -83,49 +86,48 @@ class Training:
     ) -> None:
         self.paths, self.settings, self.stop, self.held = paths, settings, stop, held
         self.group = group or alone()
-        self.run = self.group.at_first(lambda: load_run(paths))
-        self.recipe = self.run.recipe
-        self.share = shares(self.recipe.batch, self.recipe.norm_batch, self.group.world)[self.group.rank]
-        check_micro_batch(settings.micro_batch, self.recipe.batch, self.recipe.norm_batch)
-        self.images = self.group.together(self._open)
-        self.steps = steps_an_epoch(self.images, self.recipe)
-        self.warnings = self._freeze()
-        self.network = self.group.together(
-            lambda: first_network(self.run.design, self.run.seed, self.execution, self.recipe.norm_batch)
-        )
-        self.optimiser = optimiser_of(self.network, self.recipe)
-        self.progress = Progress()
-        self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
-        self.log = Log(paths.log) if self.group.first else NoLog()
+        self.log: Log | NoLog = NoLog()
+        with self.group.guard():
+            self.run = self.group.at_first(lambda: load_run(paths))
+            self.recipe = self.run.recipe
+            self.images = self.group.together(self._open)
+            self.warnings = self._freeze()
+            self.network = self.group.together(self._build)
+            self.group.at_first(self._open_log)
         self.saved = time.monotonic()
 
     def _open(self) -> Images:
-        settings = self.settings
+        settings, recipe = self.settings, self.recipe
+        self.share = shares(recipe.batch, recipe.norm_batch, self.group.world)[self.group.rank]
+        check_micro_batch(settings.micro_batch, recipe.batch, recipe.norm_batch)
         self.execution = choose_execution(self.run.precision, settings.threads, settings.gpus)
         self.execution.apply()
         self.device = self.execution.device
-        return open_images(self.run.dataset, self.recipe, self.device, settings.data_dir)
+        images = open_images(self.run.dataset, recipe, self.device, settings.data_dir)
+        self.steps = steps_an_epoch(images, recipe)
+        return images
 
     def _freeze(self) -> list[str]:
         """Write down what the run is trained on; what is to be said of it. Raises UserError where ranks disagree."""
         group, recipe = self.group, self.recipe
-        block, data = self.execution.block(group.world), self._data()
+        block, data = self.execution.block(group.world), describe(self.images, self.run.dataset)
+        everyone = group.gather((block, data))
         found = [
-            compare_ranks(group.gather((block, data))),
+            group.at_first(lambda: compare_ranks(everyone)),
             group.at_first(lambda: freeze(self.paths, block, data)),
             waiting(recipe.batch, recipe.norm_batch, group.world),
         ]
         return [warning for warning in found if warning]
 
-    def _data(self) -> dict[str, Any]:
-        images = self.images
-        return {
-            "name": self.run.dataset.name,
-            "train_images": images.train_images,
-            "evaluation_images": images.evaluation_images,
-            "digest": images.digest,
-            "source": images.source,
-        }
+    def _build(self) -> nn.Module:
+        network = first_network(self.run.design, self.run.seed, self.execution, self.recipe.norm_batch)
+        self.optimiser = optimiser_of(network, self.recipe)
+        self.progress = Progress()
+        self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
+        return network
+
+    def _open_log(self) -> None:
+        self.log = Log(self.paths.log)
 
     def _to_device(self, *tensors: Tensor) -> list[Tensor]:
         return [tensor.to(self.device) for tensor in tensors]
@@ -138,19 +140,15 @@ class Training:
         can't be used again.
         """
         try:
-            self._resume()
-            self.parted = self._in_parts()
-            self._warn(*self.warnings)
-            while self.progress.recorded < self.recipe.epochs:
-                self._train_epoch()
-                evaluation = self._evaluate()
-                self._end_epoch(evaluation)
-            self.group.at_first(lambda: self._finish(evaluation))
-        except Exception as error:
-            told = self.group.explain(error)
-            if told is error:
-                raise
-            raise told from error
+            with self.group.guard():
+                self._resume()
+                self.parted = self._in_parts()
+                self._warn(*self.warnings)
+                while self.progress.recorded < self.recipe.epochs:
+                    self._train_epoch()
+                    evaluation = self._evaluate()
+                    self._end_epoch(evaluation)
+                self.group.at_first(lambda: self._finish(evaluation))
         finally:
             self.log.close()
 
@@ -181,8 +179,8 @@ class Training:
         parts = Parts(self.recipe.batch, self.share, micro)
         if self.group.world == 1 and parts.whole:
             return None
-        passes = -(-images // micro)
-        self.log.append("event", event="accumulate", message=f"{images} images in {passes} micro-batches of {micro}")
+        if micro < images:
+            self.log.append("event", event="accumulate", message=f"{images} images in micro-batches of {micro}")
         seed = self.run.seed if isinstance(design, FamilyDesign) else None
         return PartedStep(self.network, self.optimiser, self.execution, parts, self.group, seed)
 
