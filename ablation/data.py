@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ablation.recipe import Recipe
 EVALUATION_BATCH = 250
 Batch = tuple[Tensor, Tensor]
 """Images (n, channels, height, width), float32 and normalised; labels (n,), int64."""
+ALL = slice(None)
 
 
 class Images(Protocol):
@@ -35,11 +36,11 @@ class Images(Protocol):
     """Of the images and labels, so that two studies can be seen to have read the same."""
     source: str
 
-    def batches(self, seed: int, epoch: int, first: int) -> Iterator[Batch]:
-        """Training batches of an epoch (from 0), from step `first` on."""
+    def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
+        """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`."""
 
-    def evaluation(self) -> Iterator[Batch]:
-        """Every evaluation image once, in the data set's order."""
+    def evaluation(self, share: slice = ALL) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`."""
 
 
 def steps_an_epoch(images: Images, recipe: Recipe) -> int:
@@ -51,6 +52,22 @@ def steps_an_epoch(images: Images, recipe: Recipe) -> int:
             remedy="Lower batch (and norm_batch) in the recipe.",
         )
     return steps
+
+
+def describe(images: Images, dataset: Dataset) -> dict[str, Any]:
+    """What `run.json` says of the images."""
+    return {
+        "name": dataset.name,
+        "train_images": images.train_images,
+        "evaluation_images": images.evaluation_images,
+        "digest": images.digest,
+        "source": images.source,
+    }
+
+
+def evaluation_batches(images: Images) -> int:
+    """Batches in which the evaluation images come."""
+    return -(-images.evaluation_images // EVALUATION_BATCH)
 
 
 def order(images: int, seed: int, epoch: int) -> Tensor:
@@ -98,28 +115,34 @@ class ImagesInMemory:
         self._mean = torch.tensor(dataset.facts.mean, device=device) * 255
         self._std = torch.tensor(dataset.facts.std, device=device) * 255
 
-    def batches(self, seed: int, epoch: int, first: int) -> Iterator[Batch]:
-        """Training batches of an epoch (from 0), from step `first` on."""
+    def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
+        """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`."""
         size = self.recipe.batch
         indices = order(self.train_images, seed, epoch).to(self._device)
         for step in range(first, self.train_images // size):
             chosen = indices[step * size : (step + 1) * size]
-            yield self._crop(chosen, stream(seed, "augment", epoch, step)), self._train.labels[chosen]
+            pixels = self._crop(chosen, stream(seed, "augment", epoch, step), share)
+            yield pixels, self._train.labels[chosen[share]]
 
-    def _crop(self, chosen: Tensor, random: torch.Generator) -> Tensor:
+    def _crop(self, chosen: Tensor, random: torch.Generator, share: slice) -> Tensor:
+        """The images `share` of those chosen; every image's draw is made, whoever needs it."""
         shape = (len(chosen), 1)
-        down, right = (torch.randint(2 * self._pad + 1, shape, generator=random).to(self._device) for _ in range(2))
-        flips = torch.randint(2, shape, generator=random).to(self._device).bool()
+        down, right = (torch.randint(2 * self._pad + 1, shape, generator=random)[share] for _ in range(2))
+        flips = torch.randint(2, shape, generator=random)[share].to(self._device).bool()
+        down, right, chosen = down.to(self._device), right.to(self._device), chosen[share]
         rows, columns = self._rows.expand(len(chosen), -1), self._rows.expand(len(chosen), -1)
         if "flip" in self.recipe.augment:
             columns = torch.where(flips, columns.flip(1), columns)
         rows, columns = rows + down, columns + right
         return self._float(self._train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]])
 
-    def evaluation(self) -> Iterator[Batch]:
-        """Every evaluation image once, in the data set's order."""
-        images, labels = self._evaluation.images, self._evaluation.labels
-        for pixels, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+    def evaluation(self, share: slice = ALL) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`."""
+        images, labels = (
+            self._evaluation.images.split(EVALUATION_BATCH),
+            self._evaluation.labels.split(EVALUATION_BATCH),
+        )
+        for pixels, truth in zip(images[share], labels[share], strict=True):
             yield self._float(pixels), truth
 
     def _float(self, pixels: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ class Execution:
     """fp32, tf32, bf16 (autocast) or fp64."""
     threads: int
 
-    def block(self) -> dict[str, Any]:
-        """What `run.json` holds: bit-for-bit claims hold where these are equal."""
+    def block(self, ranks: int = 1) -> dict[str, Any]:
+        """What `run.json` holds: bit-for-bit claims hold where these are equal. Several ranks are named."""
         versions: dict[str, Any] = {"torch": torch.__version__}
         if self.device == "cuda":
             versions |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
@@ -46,6 +46,7 @@ class Execution:
             "kernels": "native",
             "deterministic": self.device == "cpu",
             "versions": versions,
+            **({"ranks": ranks} if ranks > 1 else {}),
         }
 
     def apply(self) -> None:
@@ -95,23 +96,60 @@ def device_name(device: str) -> str:
     return f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
-def freeze(paths: RunPaths, execution: Execution, data: dict[str, Any]) -> None:
+def freeze(paths: RunPaths, block: dict[str, Any], data: dict[str, Any]) -> str | None:
     """Write the execution block and the data's digest into `run.json`, or hold them against what it says.
 
-    Raises UserError where a run with a checkpoint was started on something else.
+    Another number of ranks than before is allowed and written down (`2 then 4`), with the warning that is returned: it
+    is the same arithmetic in another order. Raises UserError where a run with a checkpoint was started on anything else
+    that differs.
     """
-    fields, block = read_json(paths.run_json), execution.block()
-    if not paths.checkpoint.exists():
-        if (fields.get("execution"), fields.get("data")) != (block, data):
-            write_json(paths.run_json, {**fields, "execution": block, "data": data})
-        return
-    for name, then, here in (("execution", fields.get("execution"), block), ("data", fields.get("data"), data)):
-        if then != here:
-            raise UserError(
-                f"this run was started with another {name} ({_differences(then or {}, here)})",
-                where=str(paths.folder),
-                remedy="Go on where it was started, or remove its checkpoint.pt to start it again here.",
-            )
+    fields, warning = read_json(paths.run_json), None
+    if paths.checkpoint.exists():
+        then = fields.get("execution") or {}
+        ranks, warning = _ranks_so_far(then.get("ranks", 1), block.get("ranks", 1))
+        then, block = ({**each, **({"ranks": ranks} if ranks != 1 else {})} for each in (then, block))
+        _hold(paths, "execution", then, block)
+        _hold(paths, "data", fields.get("data") or {}, data)
+    if (fields.get("execution"), fields.get("data")) != (block, data):
+        write_json(paths.run_json, {**fields, "execution": block, "data": data})
+    return warning
+
+
+def _hold(paths: RunPaths, name: str, then: dict[str, Any], here: dict[str, Any]) -> None:
+    if then != here:
+        raise UserError(
+            f"this run was started with another {name} ({_differences(then, here)})",
+            where=str(paths.folder),
+            remedy="Go on where it was started, or remove its checkpoint.pt to start it again here.",
+        )
+
+
+def _ranks_so_far(then: int | str, here: int) -> tuple[int | str, str | None]:
+    """Numbers of ranks that a run has had, and a warning where there is a new one."""
+    if str(then).rpartition(" ")[2] == str(here):
+        return then, None
+    return f"{then} then {here}", (
+        f"this run goes on with another number of processes ({then} then {here}): the same sums in another order, so "
+        "its numbers agree with an undisturbed run's to rounding, not bit for bit"
+    )
+
+
+def compare_ranks(ranks: list[tuple[dict[str, Any], dict[str, Any]]]) -> str | None:
+    """A warning where the ranks of a run have different hardware, from each one's (execution block, data).
+
+    Raises UserError where they have different data or versions.
+    """
+    (block, data), warning = ranks[0], None
+    for rank, (other, its) in enumerate(ranks):
+        for here, there in ((data, {**its, "source": data["source"]}), (block["versions"], other["versions"])):
+            if there != here:
+                raise UserError(
+                    f"process {rank} of this run differs from the first ({_differences(here, there)})",
+                    remedy="Give every node the same data and the same environment.",
+                )
+        if other != block:
+            warning = f"process {rank} of this run has other hardware than the first ({_differences(block, other)})"
+    return warning
 
 
 def _differences(then: dict[str, Any], here: dict[str, Any]) -> str:

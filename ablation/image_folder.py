@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ablation.data import EVALUATION_BATCH, Batch, order, split
+from ablation.data import ALL, EVALUATION_BATCH, Batch, order, split
 from ablation.dataset import Dataset
 from ablation.errors import UserError
 from ablation.network import stream
@@ -50,21 +50,22 @@ class ImageFolders:
         self.train_images, self.evaluation_images = len(self.train), len(self.held_out)
         self.digest = _digest(root, self.train + self.held_out)
 
-    def batches(self, seed: int, epoch: int, first: int) -> Iterator[Batch]:
-        """Training batches of an epoch (from 0), from step `first` on."""
+    def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
+        """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`, no others
+        being decoded."""
         size = self.recipe.batch
         indices = order(self.train_images, seed, epoch).tolist()
         steps = [
-            [(self.train[indices[at]], at) for at in range(step * size, (step + 1) * size)]
+            [(self.train[indices[at]], at) for at in range(step * size, (step + 1) * size)[share]]
             for step in range(first, self.train_images // size)
         ]
         return self._load(steps, _Train(self.dataset, self.recipe, seed, epoch))
 
-    def evaluation(self) -> Iterator[Batch]:
-        """Every evaluation image once, in the data set's order."""
+    def evaluation(self, share: slice = ALL) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`."""
         numbered = [(sample, at) for at, sample in enumerate(self.held_out)]
         size = EVALUATION_BATCH
-        steps = [numbered[at : at + size] for at in range(0, len(numbered), size)]
+        steps = [numbered[at : at + size] for at in range(0, len(numbered), size)][share]
         return self._load(steps, _Evaluate(self.dataset))
 
     def _load(self, steps: list[list[tuple[Sample, int]]], decode: _Train | _Evaluate) -> Iterator[Batch]:

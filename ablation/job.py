@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
+    from ablation.distributed import Group
     from ablation.signals import StopFlag
+    from ablation.worker import Worker
 
 SIGNAL_SECONDS = 90
 """How long before its time limit a job is told to save."""
@@ -31,15 +34,16 @@ class WorkerJob:
     sweep: str
     ids: tuple[str, ...]
     launch: str
-    gpus: int | None
-    threads: int
-    checkpoint_minutes: float
+    settings: Mapping[str, Any]
+    """Of `Settings`: gpus, threads, checkpoint_minutes, micro_batch."""
     data: tuple[tuple[str, Path], ...] = ()
     """Where data sets lie, by name."""
     scratch: Path | None = None
     """Where checkpoints lie; beside the records by default."""
     side_by_side: int = 1
     """Runs at a time, each in a process of its own, on the same GPUs."""
+    ranks: int = 1
+    """Processes that train each run together; submitit starts this in every one of them."""
     minutes: int | None = None
     """The Slurm job's time limit."""
     requeue: bool = True
@@ -48,29 +52,56 @@ class WorkerJob:
     def __call__(self) -> None:
         """Work until nothing is left to claim or a signal says stop.
 
-        Raises RuntimeError where a process failed on its own account, not a run's.
+        Raises RuntimeError where a process failed on its own account, not a run's; Broken where one of several ranks
+        is gone.
         """
-        from ablation.crew import Crew
         from ablation.signals import StopFlag
 
-        until = self._until()
         with StopFlag() as stop:
-            crew = Crew(Task(self, until), self.side_by_side, stop)
-            crew.to_the_end()
-            self._queue_again(stop, late=until is not None and time.time() > until)
+            work = self._in_step if self.ranks > 1 else self._as_crew
+            work(self._until(), stop)
+
+    def _as_crew(self, until: float | None, stop: StopFlag) -> None:
+        """By processes of their own, each with its own runs."""
+        from ablation.crew import Crew
+
+        crew = Crew(Task(self, until), self.side_by_side, stop)
+        crew.to_the_end()
+        self._queue_again(stop, late=until is not None and time.time() > until)
         if crew.failed:
             raise RuntimeError("a worker failed: see its error above")
 
+    def _in_step(self, until: float | None, stop: StopFlag) -> None:
+        """As one of the processes that train each run together; the first of them has the job queued again."""
+        from ablation.distributed import Broken, join
+
+        group = join("cuda" if self.settings["gpus"] else "cpu")
+        late = False
+        try:
+            self._worker(until, stop, group).work()
+            late = until is not None and time.time() > until
+        except Broken:
+            late = True
+            raise
+        finally:
+            group.leave()
+            if group.first:
+                self._queue_again(stop, late=late)
+
     def work(self, until: float | None = None) -> None:
         """Train runs in this process."""
+        from ablation.distributed import alone
         from ablation.signals import StopFlag
+
+        with StopFlag() as stop:
+            self._worker(until, stop, alone()).work()
+
+    def _worker(self, until: float | None, stop: StopFlag, group: Group) -> Worker:
         from ablation.train import Settings
         from ablation.worker import Places, Worker
 
-        settings = Settings(self.gpus, self.threads, self.checkpoint_minutes)
-        with StopFlag() as stop:
-            place = Places(dict(self.data), self.scratch)
-            Worker(self.runs, self.sweep, self.ids, settings, self.launch, stop.reason, until, place).work()
+        settings, places = Settings(**self.settings), Places(dict(self.data), self.scratch)
+        return Worker(self.runs, self.sweep, self.ids, settings, self.launch, stop.reason, until, places, group)
 
     def _until(self) -> float | None:
         """When to claim no more, in seconds since the epoch."""

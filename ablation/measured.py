@@ -52,7 +52,7 @@ class Measured:
     def __init__(self, runs: Path, sweep: str, resources: Resources) -> None:
         self.runs, self.sweep = runs, sweep
         self.threads, self.gpus, self.side_by_side = resources.threads, resources.gpus, resources.side_by_side
-        self.processes = max(1, resources.gpus or 0) * getattr(resources, "nodes", 1)
+        self.processes = resources.ranks
         self._counts: dict[Dataset, tuple[int, int]] = {}
 
     def of(self, arm: Sequence[Run]) -> list[Estimate]:
@@ -101,7 +101,7 @@ class Measured:
             (timing.design, own.batch, own.norm_batch, timing.kind.precision)
             == (like.design, other.batch, other.norm_batch, like.precision)
             and (on_gpu or timing.kind.threads == self.threads)
-            and timing.block.get("processes", self.processes) == self.processes
+            and timing.block.get("ranks", 1) == self.processes
             and (self.gpus is None or bool(self.gpus) == on_gpu)
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -43,6 +44,30 @@ class BatchNorm(nn.BatchNorm2d):
         mean, variance = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
         self._seen.append((mean, variance))
         return F.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+
+    @property
+    def seen(self) -> int:
+        """Groups seen since the last commit."""
+        return len(self._seen)
+
+    @torch.no_grad()
+    def sums(self) -> Tensor:
+        """Sums over the groups seen of their means and variances, and the number of groups: (2·channels + 1,)."""
+        means, variances = (torch.stack(seen).sum(0) for seen in zip(*self._seen, strict=True))
+        return torch.cat([means, variances, means.new_tensor([len(self._seen)])])
+
+    @torch.no_grad()
+    def commit_sums(self, sums: Tensor) -> None:
+        """`commit` with the `sums` of all ranks added up."""
+        channels = self.num_features
+        for running, seen in zip((self.running_mean, self.running_var), sums[:-1].split(channels), strict=True):
+            running.lerp_(seen / sums[-1], self.momentum)
+        self.num_batches_tracked.add_(1)
+        self._seen = []
+
+    def forget(self) -> None:
+        """Drop the groups seen since the last commit."""
+        self._seen = []
 
     @torch.no_grad()
     def commit(self) -> None:
@@ -187,6 +212,34 @@ def commit(network: nn.Module) -> None:
     """Update a network's running statistics; once per optimiser step."""
     for norm in _norms(network):
         norm.commit()
+
+
+def commit_together(network: nn.Module, add: Callable[[Tensor], Tensor]) -> None:
+    """`commit` with the groups of all ranks: `add` sums a vector over them, and is called once."""
+    norms = [norm for norm in _norms(network) if norm.seen]
+    if not norms:
+        return
+    sums = [norm.sums() for norm in norms]
+    everyone = add(torch.cat(sums)).split([len(part) for part in sums])
+    for norm, part in zip(norms, everyone, strict=True):
+        norm.commit_sums(part)
+
+
+def forget(network: nn.Module) -> None:
+    """Drop what a network's batch norms have seen since the last commit, as if there had been no such pass."""
+    for norm in _norms(network):
+        norm.forget()
+
+
+def batch_norm_buffers(network: nn.Module) -> set[str]:
+    """Names of the buffers that `commit` updates."""
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in network.named_modules(remove_duplicate=False)
+        if isinstance(module, BatchNorm)
+        for name in names
+    }
 
 
 def _norms(network: nn.Module) -> list[BatchNorm]:

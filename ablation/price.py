@@ -147,10 +147,9 @@ def _row(
 
 def _rate(resources: Resources, found: Mapping[Any, list[Estimate]], device: str | None) -> tuple[str, float]:
     """The unit, and how many of it an hour of a run takes."""
-    nodes = getattr(resources, "nodes", 1)
     if _on_gpu(resources.gpus, found, device):
-        return "GPU-hours", nodes * (resources.gpus or 1) / resources.side_by_side
-    return "CPU-hours", nodes * getattr(resources, "tasks", 1) * resources.threads
+        return "GPU-hours", resources.nodes * (resources.gpus or 1) / resources.side_by_side
+    return "CPU-hours", resources.ranks * resources.threads
 
 
 def check_limit(price: Price, limit: float) -> None:

@@ -101,7 +101,7 @@ class ProbeJob:
 def probe_job(sweep: Sweep, runs: Path) -> ProbeJob:
     """The probe of a sweep: one task for each design that it trains, at its own batch."""
     resources = sweep.resources
-    processes = max(1, resources.gpus or 0) * getattr(resources, "nodes", 1)
+    processes = resources.ranks
     asked = (sweep.precision, resources.threads, resources.gpus, processes)
     tasks, baselines = [], []
     for panel in sweep.panels:

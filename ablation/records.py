@@ -6,7 +6,8 @@ epoch       epoch (from 1), epochs, step (optimiser steps so far), train_loss, t
             saw its augmented images), evaluation (`test` or `validation`), loss, top1_error, top5_error (percent),
             images (exactly evaluated), lr (of the epoch's last step), images_per_second (training), seconds
             (training and evaluation of this epoch)
-event       event: start, resume, checkpoint, stop, warning, done, failed; with epoch, step, message where they apply
+event       event: start, resume, checkpoint, stop, warning, accumulate, done, failed; with epoch, step, message, ranks
+            (processes, where several) where they apply
 """
 
 from __future__ import annotations
@@ -57,6 +58,17 @@ class Log:
     def close(self) -> None:
         """Release the file."""
         os.close(self._file)
+
+
+class NoLog:
+    """What a process has whose run another one writes about."""
+
+    def append(self, kind: str, **fields: Any) -> Record:
+        """Write nothing."""
+        return {"kind": kind, **fields}
+
+    def close(self) -> None:
+        """Nothing to release."""
 
 
 def read_records(path: Path) -> list[Record]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ablation.dataset import Dataset
 from ablation.errors import UserError, did_you_mean
@@ -42,8 +42,15 @@ class Evidence(_Model):
 class Resources(_Model):
     """What a run and a launch may use. None of it enters a run's id."""
 
-    gpus: Annotated[int, Field(strict=True, ge=0, le=1)] | None = None
-    """GPUs of a run: 0 or 1; None: one where there is one. (Batch-norm groups make one GPU do the work of eight.)"""
+    gpus: Annotated[int, Field(strict=True, ge=0, le=8)] | None = None
+    """GPUs of a run on each of its nodes; None: one where there is one. (One GPU and many do the same arithmetic:
+    batch-norm groups are the recipe's.)"""
+    nodes: Whole = 1
+    """Nodes of a run; more than one needs Slurm."""
+    tasks: Whole | None = None
+    """Processes of a run on each of its nodes, on GPUs one each; by default `gpus`, and 1 on the CPU."""
+    micro_batch: Whole | None = None
+    """Images a process passes through the network at a time, a multiple of norm_batch; by default as many as fit."""
     threads: Whole = 1
     """CPU threads of a run; two runs of one thread train more images than one run of two."""
     cpus: Whole | None = None
@@ -57,6 +64,24 @@ class Resources(_Model):
     job_hours: Annotated[float, Field(strict=True, gt=0)] = 24
     """Slurm: time limit of a job; its worker saves before that, and is queued again."""
     checkpoint_minutes: Number = 10
+
+    @model_validator(mode="after")
+    def _check(self) -> Resources:
+        if self.gpus and self.tasks not in (None, self.gpus):
+            raise ValueError(f"tasks is {self.tasks} and gpus {self.gpus}: a GPU has one process. Leave tasks out.")
+        if self.side_by_side > 1 and self.ranks > 1:
+            raise ValueError(f"side_by_side is {self.side_by_side} and a run has {self.ranks} processes. Choose one")
+        return self
+
+    @property
+    def tasks_a_node(self) -> int:
+        """Processes of a run on each of its nodes."""
+        return self.tasks or self.gpus or 1
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train one run together."""
+        return self.nodes * self.tasks_a_node
 
 
 class Tuned(_Model):

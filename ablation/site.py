@@ -239,9 +239,9 @@ def job_parameters(
     return sbatch_parameters(
         site,
         job_hours=resources.job_hours if job_hours is None else job_hours,
-        nodes=getattr(resources, "nodes", 1),
+        nodes=resources.nodes,
         gpus=resources.gpus or 0,
-        tasks=getattr(resources, "tasks", 1),
+        tasks=resources.tasks_a_node,
         threads=resources.threads * resources.side_by_side,
         cpus=resources.cpus,
         memory_gb=resources.memory_gb,

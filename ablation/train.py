@@ -5,26 +5,32 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ablation import checkpoint
-from ablation.data import Batch, open_images, steps_an_epoch
+from ablation.accumulate import PartedStep, Parts, largest_micro_batch
+from ablation.data import Batch, Images, describe, open_images, steps_an_epoch
 from ablation.design import Design
+from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
-from ablation.execution import choose_execution, freeze, slow_precision
+from ablation.evaluate import Evaluation, evaluate, percent
+from ablation.execution import choose_execution, compare_ranks, freeze, slow_precision
 from ablation.family import FamilyDesign
 from ablation.family.network import seed_step
 from ablation.network import convert
-from ablation.records import Log, now
+from ablation.records import Log, NoLog, now
 from ablation.run import RunPaths, load_run, write_bytes, write_json
+from ablation.shares import check_micro_batch, shares, waiting
 from ablation.step import first_network, optimiser_of, step
+
+DUE = "a checkpoint is due"
 
 
 class Stopped(Exception):
@@ -43,6 +49,8 @@ class Settings:
     threads: int = 1
     checkpoint_minutes: float = 10
     data_dir: Path | None = None
+    micro_batch: int | None = None
+    """Images that pass through the network at a time; None: as many as fit."""
 
 
 @dataclass
@@ -62,50 +70,64 @@ class Progress:
     """Sums over the epoch's images, on the device: no step waits for them."""
 
 
-@dataclass
-class Evaluation:
-    """The network on every evaluation image."""
-
-    loss: float
-    top1_error: float
-    top5_error: float
-    correct: np.ndarray
-    """(images,), bool: which ones the first guess got right."""
-    class_errors: list[float | None]
-    """Top-1 error over the images of each class; None of a class without images."""
-
-
 class Training:
-    """A run under way."""
+    """A run under way, on one of the ranks that train it. Only rank 0 writes, and asks whether the run is `held`.
+
+    What is raised, here and by `to_the_end`, is raised on every rank, which can then train another run; but for Broken.
+    """
 
     def __init__(
-        self, paths: RunPaths, settings: Settings, stop: Callable[[], str | None], held: Callable[[], bool]
+        self,
+        paths: RunPaths,
+        settings: Settings,
+        stop: Callable[[], str | None],
+        held: Callable[[], bool],
+        group: Group | None = None,
     ) -> None:
         self.paths, self.settings, self.stop, self.held = paths, settings, stop, held
-        self.run = load_run(paths)
-        self.recipe = self.run.recipe
+        self.group = group or alone()
+        self.log: Log | NoLog = NoLog()
+        with self.group.guard():
+            self.run = self.group.at_first(lambda: load_run(paths))
+            self.recipe = self.run.recipe
+            self.images = self.group.together(self._open)
+            self.warnings = self._freeze()
+            self.network = self.group.together(self._build)
+            self.group.at_first(self._open_log)
+        self.saved = time.monotonic()
+
+    def _open(self) -> Images:
+        settings, recipe = self.settings, self.recipe
+        self.share = shares(recipe.batch, recipe.norm_batch, self.group.world)[self.group.rank]
+        check_micro_batch(settings.micro_batch, recipe.batch, recipe.norm_batch)
         self.execution = choose_execution(self.run.precision, settings.threads, settings.gpus)
         self.execution.apply()
         self.device = self.execution.device
-        self.images = open_images(self.run.dataset, self.recipe, self.device, settings.data_dir)
-        self.steps = steps_an_epoch(self.images, self.recipe)
-        freeze(paths, self.execution, self._data())
-        self.network = first_network(self.run.design, self.run.seed, self.execution, self.recipe.norm_batch)
-        self.optimiser = optimiser_of(self.network, self.recipe)
+        images = open_images(self.run.dataset, recipe, self.device, settings.data_dir)
+        self.steps = steps_an_epoch(images, recipe)
+        return images
+
+    def _freeze(self) -> list[str]:
+        """Write down what the run is trained on; what is to be said of it. Raises UserError where ranks disagree."""
+        group, recipe = self.group, self.recipe
+        block, data = self.execution.block(group.world), describe(self.images, self.run.dataset)
+        everyone = group.gather((block, data))
+        found = [
+            group.at_first(lambda: compare_ranks(everyone)),
+            group.at_first(lambda: freeze(self.paths, block, data)),
+            waiting(recipe.batch, recipe.norm_batch, group.world),
+        ]
+        return [warning for warning in found if warning]
+
+    def _build(self) -> nn.Module:
+        network = first_network(self.run.design, self.run.seed, self.execution, self.recipe.norm_batch)
+        self.optimiser = optimiser_of(network, self.recipe)
         self.progress = Progress()
         self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
-        self.log = Log(paths.log)
-        self.saved = time.monotonic()
+        return network
 
-    def _data(self) -> dict[str, Any]:
-        images = self.images
-        return {
-            "name": self.run.dataset.name,
-            "train_images": images.train_images,
-            "evaluation_images": images.evaluation_images,
-            "digest": images.digest,
-            "source": images.source,
-        }
+    def _open_log(self) -> None:
+        self.log = Log(self.paths.log)
 
     def _to_device(self, *tensors: Tensor) -> list[Tensor]:
         return [tensor.to(self.device) for tensor in tensors]
@@ -113,31 +135,58 @@ class Training:
     def to_the_end(self) -> None:
         """Train what is left and write the result.
 
-        Raises Stopped where it was asked to stop, Lost where the claim is gone, UserError where training diverged.
+        Raises Stopped where it was asked to stop, Lost where the claim is gone, UserError where training diverged; each
+        of them on all ranks at the same step. Raises Broken where this rank or another failed alone: the ranks' group
+        can't be used again.
         """
         try:
-            self._resume()
-            while self.progress.recorded < self.recipe.epochs:
-                self._train_epoch()
-                evaluation = self._evaluate()
-                self._record_epoch(evaluation)
-            self._finish(evaluation)
+            with self.group.guard():
+                self._resume()
+                self.parted = self._in_parts()
+                self._warn(*self.warnings)
+                while self.progress.recorded < self.recipe.epochs:
+                    self._train_epoch()
+                    evaluation = self._evaluate()
+                    self._end_epoch(evaluation)
+                self.group.at_first(lambda: self._finish(evaluation))
         finally:
             self.log.close()
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.paths.checkpoint, self.run.id)
-        warning = slow_precision(self.execution)
-        if warning:
-            self.log.append("event", event="warning", message=warning)
+        saved = self.group.at_first(lambda: checkpoint.load(self.paths.checkpoint, self.run.id))
+        if self.group.first and (warning := slow_precision(self.execution)):
+            self.warnings.insert(0, warning)
+        ranks = {"ranks": self.group.world} if self.group.world > 1 else {}
         if saved is None:
-            self.log.append("event", event="start", step=0)
+            self.log.append("event", event="start", step=0, **ranks)
             return
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.progress = Progress(**saved["progress"])
         self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
-        self.log.append("event", event="resume", step=self.progress.step)
+        if not self.group.first:  # rank 0 goes on with the sums over all
+            self._zero_sums()
+        self.log.append("event", event="resume", step=self.progress.step, **ranks)
+
+    def _in_parts(self) -> PartedStep | None:
+        """How to do a step in parts; None where this rank does all of it in one piece."""
+        design, images, norm_batch = self.run.design, self.share.stop - self.share.start, self.recipe.norm_batch
+        micro = self.settings.micro_batch or images
+        if not self.settings.micro_batch and self.device == "cuda":
+            image = (design.channels, design.resolution, design.resolution)
+            fit = partial(largest_micro_batch, self.network, self.execution, image, images, norm_batch)
+            micro = self.group.together(fit)
+        parts = Parts(self.recipe.batch, self.share, micro)
+        if self.group.world == 1 and parts.whole:
+            return None
+        if micro < images:
+            self.log.append("event", event="accumulate", message=f"{images} images in micro-batches of {micro}")
+        seed = self.run.seed if isinstance(design, FamilyDesign) else None
+        return PartedStep(self.network, self.optimiser, self.execution, parts, self.group, seed)
+
+    def _warn(self, *messages: str | None) -> None:
+        for message in filter(None, messages):
+            self.log.append("event", event="warning", message=message)
 
     def _train_epoch(self) -> None:
         """Train to the end of the epoch under way."""
@@ -145,7 +194,7 @@ class Training:
         epoch = self.progress.recorded
         first = self.progress.step - epoch * self.steps
         clock = time.monotonic()
-        for batch in self.images.batches(self.run.seed, epoch, first):
+        for batch in self.images.batches(self.run.seed, epoch, first, self.share):
             self._step(batch)
             clock = self._count_time(clock)
             self._save_if_due()
@@ -164,69 +213,79 @@ class Training:
         return clock
 
     def _step(self, batch: Batch) -> None:
-        if isinstance(self.run.design, FamilyDesign):
-            seed_step(self.run.seed, self.progress.step)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.lr_at(self.progress.step, self.steps)
-        loss, logits = step(self.network, self.optimiser, self.execution, batch, self.recipe.label_smoothing)
+        loss, logits = self._parted_step(batch, self.parted) if self.parted else self._whole_step(batch)
         self.progress.step += 1
         labels = batch[1]
         with torch.no_grad():
             self.progress.loss += loss.double() * len(labels)
             self.progress.wrong += (logits.argmax(1) != labels).sum()
 
+    def _whole_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if isinstance(self.run.design, FamilyDesign):
+            seed_step(self.run.seed, self.progress.step)
+        return step(self.network, self.optimiser, self.execution, batch, self.recipe.label_smoothing)
+
+    def _parted_step(self, batch: Batch, parted: PartedStep) -> tuple[Tensor, Tensor]:
+        done = parted(batch, self.recipe.label_smoothing, self.progress.step)
+        self._warn(parted.look())
+        return done
+
     def _save_if_due(self) -> None:
-        reason = self.stop()
-        if not reason and time.monotonic() - self.saved < 60 * self.settings.checkpoint_minutes:
+        """Save where it is time, and leave where any rank was asked to stop."""
+        due = self.group.first and time.monotonic() - self.saved >= 60 * self.settings.checkpoint_minutes
+        reason = self.group.agree(self.stop() or (DUE if due else None))
+        if not reason:
             return
+        progress = self._progress_of_all()
+        self.group.at_first(lambda: self._save(progress, reason))
+        if reason != DUE:
+            raise everywhere(Stopped(reason))
+
+    def _progress_of_all(self) -> Progress:
+        """Progress with the sums over all ranks' images."""
+        loss, wrong = self.group.sum(self.progress.loss), self.group.sum(self.progress.wrong)
+        return replace(self.progress, loss=loss, wrong=wrong)
+
+    def _save(self, progress: Progress, reason: str) -> None:
         self._must_hold()
-        content = {"run": self.run.id, "progress": asdict(self.progress)}
+        content = {"run": self.run.id, "progress": asdict(progress)}
         content |= {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
         checkpoint.save(self.paths.checkpoint, content)
         self.saved = time.monotonic()
-        self.log.append("event", event="stop" if reason else "checkpoint", step=self.progress.step, message=reason)
-        if reason:
-            raise Stopped(reason)
+        event, message = ("checkpoint", None) if reason == DUE else ("stop", reason)
+        self.log.append("event", event=event, step=self.progress.step, message=message)
 
     def _must_hold(self) -> None:
         if not self.held():
             raise Lost(f"another worker has taken over {self.run.id}")
 
-    @torch.inference_mode()
     def _evaluate(self) -> Evaluation:
         clock = time.monotonic()
         self.train_seconds = self.progress.epoch_seconds
-        self.network.eval()
-        loss, top5, correct, classes = 0.0, 0, [], []
-        for images, labels in self.images.evaluation():
-            with self.execution.autocast():
-                logits = self.network(images.to(self.execution.dtype))
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-            top5 += int(hits.any(1).sum())
-            correct.append(hits[:, 0].cpu().numpy())
-            classes.append(labels.cpu().numpy())
+        evaluation = evaluate(self.network, self.images, self.execution, self.run.dataset.classes, self.group)
         self._count_time(clock)
-        right, images_seen = np.concatenate(correct), self.images.evaluation_images
-        if len(right) != images_seen:
-            raise RuntimeError(f"evaluated {len(right)} of {images_seen} images")
-        return Evaluation(
-            loss / images_seen,
-            _percent(images_seen - right.sum(), images_seen),
-            _percent(images_seen - top5, images_seen),
-            right,
-            class_errors(right, np.concatenate(classes), self.run.dataset.classes),
-        )
+        return evaluation
 
-    def _record_epoch(self, evaluation: Evaluation) -> None:
-        progress, trained = self.progress, self.steps * self.recipe.batch
+    def _end_epoch(self, evaluation: Evaluation) -> None:
+        progress = self._progress_of_all()
+        self.group.at_first(lambda: self._record_epoch(progress, evaluation))
+        self.progress.recorded, self.progress.epoch_seconds = self.progress.recorded + 1, 0.0
+        self._zero_sums()
+
+    def _zero_sums(self) -> None:
+        self.progress.loss.zero_()
+        self.progress.wrong.zero_()
+
+    def _record_epoch(self, progress: Progress, evaluation: Evaluation) -> None:
+        trained = self.steps * self.recipe.batch
         train_loss = progress.loss.item() / trained
         epoch = progress.recorded + 1
         if not np.isfinite(train_loss):
             raise UserError(f"diverged: the training loss is {train_loss} in epoch {epoch}", remedy="Lower the lr.")
         self._must_hold()
-        self.train_loss, self.train_error = train_loss, _percent(progress.wrong.item(), trained)
+        self.train_loss, self.train_error = train_loss, percent(progress.wrong.item(), trained)
         self.log.append(
             "epoch",
             epoch=epoch,
@@ -243,9 +302,6 @@ class Training:
             images_per_second=trained / self.train_seconds,
             seconds=progress.epoch_seconds,
         )
-        progress.recorded, progress.epoch_seconds = epoch, 0.0
-        progress.loss.zero_()
-        progress.wrong.zero_()
 
     def _finish(self, evaluation: Evaluation) -> None:
         self._must_hold()
@@ -274,14 +330,3 @@ class Training:
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
         }
-
-
-def class_errors(right: np.ndarray, classes: np.ndarray, count: int) -> list[float | None]:
-    """Percent of each of `count` classes' images that were not `right`; both arrays have shape (images,)."""
-    images = np.bincount(classes, minlength=count)
-    wrong = np.bincount(classes[~right], minlength=count)
-    return [_percent(int(w), int(n)) if n else None for w, n in zip(wrong, images, strict=True)]
-
-
-def _percent(part: float, whole: int) -> float:
-    return 100 * float(part) / whole

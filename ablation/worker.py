@@ -15,6 +15,7 @@ from typing import Any
 from ablation import checkpoint
 from ablation.claim import Attempt, Claim, attempts, take
 from ablation.data import open_images, steps_an_epoch
+from ablation.distributed import Broken, Group, alone
 from ablation.errors import UserError
 from ablation.execution import choose_execution, slow_precision
 from ablation.records import Log, last_step
@@ -64,15 +65,37 @@ class Worker:
     until: float | None = None
     """When to claim no more (seconds since the epoch), for the job ends soon after."""
     places: Places = field(default_factory=Places)
+    group: Group = field(default_factory=alone)
+    """The processes that train each run together; the first claims, the others do as it says."""
     report: Done = field(default_factory=Done)
 
     def work(self) -> Done:
-        """Train every run of `ids`, in order, that no other worker has; go round until nothing is left to claim."""
+        """Train every run of `ids`, in order, that no other worker has; go round until nothing is left to claim.
+
+        Raises Broken where another process of the group is gone.
+        """
+        if not self.group.first:
+            self._follow()
+            return self.report
         tried = True
         while tried and not self._leaving():
             tried = any([self._try(id) for id in self.ids])
             tried = tried or self._take_over()
+        self.group.share(None)
         return self.report
+
+    def _follow(self) -> None:
+        """Train what the group's first process has claimed; what fails there or here is written down there."""
+        while told := self.group.share(None):
+            id, settings = told
+            try:
+                Training(
+                    RunPaths(self.runs, self.sweep, id), settings, self.stop, lambda: True, self.group
+                ).to_the_end()
+            except Broken:
+                raise
+            except Exception as error:
+                print(f"{id}: {error}", file=sys.stderr)
 
     def _leaving(self) -> bool:
         late = self.until is not None and time.time() > self.until
@@ -108,7 +131,12 @@ class Worker:
     def _train(self, paths: RunPaths, claim: Claim) -> None:
         stop = Asked(self.stop, paths)
         try:
-            Training(paths, self._settings(paths), stop, claim.held).to_the_end()
+            settings = self._settings(paths)
+            self.group.share((paths.id, settings))
+            Training(paths, settings, stop, claim.held, self.group).to_the_end()
+        except Broken as broken:
+            self._fail(paths, claim, str(broken), final=False)
+            raise
         except Stopped as stopped:
             claim.end("stopped", str(stopped))
             self.report.stopped = self.stop()

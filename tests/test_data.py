@@ -49,6 +49,23 @@ def test_a_resumed_epoch_goes_on_with_the_same_batches(images):
     assert torch.equal(first_batches(images, 0, first=2)[0][0], first_batches(images, 0)[2][0])
 
 
+def parts(images, slices):
+    """Training batches and evaluation images as ranks see them, put together."""
+    batches = [first for share in slices for first, _ in zip(images.batches(5, 1, 0, share), range(1), strict=False)]
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def test_shares_of_a_batch_are_the_batch(images):
+    (x, y), (whole, labels) = parts(images, [slice(0, 12), slice(12, 32)]), first_batches(images, 5, epoch=1)[0]
+    assert torch.equal(x, whole) and torch.equal(y, labels)
+
+
+def test_shares_of_the_evaluation_are_the_evaluation(images, monkeypatch):
+    monkeypatch.setattr("ablation.data.EVALUATION_BATCH", 60)
+    labels = [y for share in (slice(0, 3), slice(3, 4), slice(4, 4)) for _, y in images.evaluation(share)]
+    assert torch.equal(torch.cat(labels), torch.cat([y for _, y in images.evaluation()]))
+
+
 def test_an_order_is_a_permutation():
     assert order(100, 0, 0).sort().values.tolist() == list(range(100))
     assert not torch.equal(order(100, 0, 0), order(100, 1, 0))
@@ -183,6 +200,15 @@ def test_a_tree_has_the_same_streams_however_it_is_read(tree):
     assert torch.equal(first_batches(images, 3)[0][0], first_batches(again, 3)[0][0])
     assert torch.equal(first_batches(images, 3, first=1)[0][0], first_batches(images, 3)[1][0])
     assert not torch.equal(first_batches(images, 3)[0][0], first_batches(images, 4)[0][0])
+
+
+def test_shares_of_a_trees_batch_are_the_batch(tree, monkeypatch):
+    monkeypatch.setattr("ablation.image_folder.EVALUATION_BATCH", 8)
+    images = open_images(folder(), folder_recipe(), "cpu", tree)
+    (x, y), (whole, labels) = parts(images, [slice(0, 4), slice(4, 16)]), first_batches(images, 5, epoch=1)[0]
+    assert torch.equal(x, whole) and torch.equal(y, labels)
+    shared = [y for share in (slice(0, 3), slice(3, 4), slice(4, 4)) for _, y in images.evaluation(share)]
+    assert torch.cat(shared).tolist() == [0] * 10 + [1] * 10 + [2] * 10
 
 
 def test_a_trees_validation_split(tree):

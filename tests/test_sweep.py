@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ablation.errors import UserError
+from ablation.schema import Resources
 from ablation.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,10 @@ def test_published_numbers_are_kept(read):
         ("panels.*.dataset.evaluate=validation", True),
         ("resources.threads=2", False),
         ("resources.job_hours=1.5", False),
+        ("resources.gpus=8", False),
+        ("resources.nodes=2", False),
+        ("resources.tasks=2", False),
+        ("resources.micro_batch=32", False),
         ("question=Why?", False),
         ("panels.0.dataset.validation=77", False),
     ],
@@ -107,7 +112,8 @@ def test_renaming_a_recipe_does_not_rename_its_runs(read):
         ("design: resnext11_2x5d", "design: {width: [1]}", "10:18", "unknown field 'width'"),
         ("design: resnext11_2x5d", "design: resnext12_2x5d", "10:18", "unknown depth 12"),
         ("question: Does", "question: [Does", "", "not YAML"),
-        ("{parallel: 2}", "{gpus: 8}", "12:19", "gpus: input should be less than or equal to 1, got 8"),
+        ("{parallel: 2}", "{gpus: 9}", "12:19", "gpus: input should be less than or equal to 8, got 9"),
+        ("{parallel: 2}", "{gpus: 2, tasks: 3}", "12:12", "resources: tasks is 3 and gpus 2: a GPU has one process\n"),
         ("{parallel: 2}", "&a {parallel: 2}\nevidence: *b", "", "undefined alias"),
         (TEXT, "", "1:1", "a sweep is a mapping"),
         (TEXT, "- 1", "1:1", "a sweep is a mapping"),
@@ -148,3 +154,12 @@ def test_no_such_file(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_sweep_that_ships_is_sound(path):
     assert load_sweep(path).runs()
+
+
+@pytest.mark.parametrize(
+    ("fields", "tasks", "ranks"),
+    [({}, 1, 1), ({"gpus": 0}, 1, 1), ({"gpus": 8, "nodes": 2}, 8, 16), ({"gpus": 0, "tasks": 2, "nodes": 2}, 2, 4)],
+)
+def test_the_processes_of_a_run(fields, tasks, ranks):
+    resources = Resources.model_validate(fields)
+    assert (resources.tasks_a_node, resources.ranks) == (tasks, ranks)

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ablation.errors import UserError
+from ablation.evaluate import class_errors
 from ablation.records import last_epochs, read_records
 from ablation.run import prepare
 from ablation.sweep import load_sweep
-from ablation.train import Settings, Stopped, Training, class_errors
+from ablation.train import Settings, Stopped, Training
 
 VARYING = ("time", "seconds", "images_per_second")
 

@@ -32,7 +32,7 @@ def member(design: FamilyDesign, seed: int) -> nn.Module:
     return _ours(network, design)
 
 
-def seed_step(seed: int, step: int) -> None:
+def seed_step(seed: int, step: int | str) -> None:
     """Make what a network draws in an optimiser step (dropout) a function of (seed, step), so that a resume draws it
     too; on every device."""
     import torch

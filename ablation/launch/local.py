@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ablation.errors import UserError
 from ablation.launch.request import Request
 from ablation.launches import Launch
 from ablation.snapshot import Snapshot, environment
@@ -24,6 +25,12 @@ def check_here(request: Request) -> None:
     from ablation.worker import check
 
     resources = request.sweep.resources
+    if resources.nodes > 1 or (request.on == "here" and resources.ranks > 1):
+        where = "one machine" if resources.nodes > 1 else "this process"
+        raise UserError(
+            f"a run of this sweep has {resources.ranks} processes on {resources.nodes} nodes, and {where} is asked for",
+            remedy="Launch it --on slurm, or --on local with --set resources.nodes=1.",
+        )
     warning = check(request.sweep.runs(), resources.gpus, resources.threads, request.data)
     if warning:
         typer.echo(f"warning: {warning}", err=True)
@@ -45,13 +52,12 @@ def start_local(request: Request, launch: Launch, todo: list[str], code: Snapsho
     They are started deaf to Ctrl-C, which a terminal sends to them too, and to a terminal's end: a launch that waits
     tells them to stop by SIGTERM.
     """
-    gpus = visible_gpus() if request.sweep.resources.gpus != 0 else []
     count = min(len(todo), worker_count(request))
     deaf = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         job = request.worker(launch, todo)
         with environment(code.variables()):
-            jobs = [local_executor(launch, gpus[index : index + 1]).submit(job) for index in range(count)]
+            jobs = [local_executor(request, launch, index).submit(job) for index in range(count)]
     finally:
         for number, handler in deaf.items():
             signal.signal(number, handler)
@@ -61,25 +67,33 @@ def start_local(request: Request, launch: Launch, todo: list[str], code: Snapsho
     return jobs
 
 
-def local_executor(launch: Launch, gpus: list[int]) -> LocalExecutor:
-    """submitit's executor for one worker on this machine."""
+def local_executor(request: Request, launch: Launch, index: int) -> LocalExecutor:
+    """submitit's executor for one worker on this machine, with GPUs of its own."""
     from submitit import LocalExecutor
 
+    each = request.sweep.resources.gpus or 1
+    gpus = gpus_for(request)[index * each : (index + 1) * each]
     executor = LocalExecutor(launch.folder)
     executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=len(gpus), visible_gpus=tuple(gpus))
+    executor.update_parameters(tasks_per_node=request.sweep.resources.tasks_a_node)
     return executor
 
 
 def worker_count(request: Request) -> int:
     """Workers that this machine is to carry at a time."""
-    gpus = visible_gpus() if request.sweep.resources.gpus != 0 else []
-    return min(request.sweep.resources.parallel, len(gpus) or local_workers(request.sweep))
+    gpus, resources = gpus_for(request), request.sweep.resources
+    return min(resources.parallel, len(gpus) // (resources.gpus or 1) if gpus else local_workers(request.sweep)) or 1
+
+
+def gpus_for(request: Request) -> list[int]:
+    """The GPUs of this machine that the sweep may use."""
+    return visible_gpus() if request.sweep.resources.gpus != 0 else []
 
 
 def local_workers(sweep: Sweep) -> int:
     """Workers that the cores carry: runs of one thread side by side do more than one run of many."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (sweep.resources.threads * sweep.resources.side_by_side))
+    return max(1, cores // (sweep.resources.threads * sweep.resources.side_by_side * sweep.resources.ranks))
 
 
 def visible_gpus() -> list[int]:
