@@ -214,3 +214,25 @@ def test_a_place_that_can_not_be_written_is_said(command, tmp_path):
     launch = command("launch", "--on", "local", runs="file/runs")
     assert launch.returncode == 2 and "can't write run folders: Not a directory" in launch.stderr
     assert "Traceback" not in launch.stderr
+
+
+def test_a_run_of_two_processes_on_this_machine_is_that_of_one(command, folders):
+    exact = ("--set", "precision=fp64", "--set", "panels.0.recipe.lr=0.05", "--only", "0")
+    assert command("launch", "--on", "here", *exact, runs="one").returncode == 0
+    both = command("launch", "--on", "local", *exact, "--set", "resources.tasks=2", runs="two")
+    assert both.returncode == 0, both.stderr
+    changes = ("precision=fp64", "panels.0.recipe.lr=0.05")
+    for one, two in zip(*(folders(name, *changes) for name in ("one", "two")), strict=True):
+        if one.result.exists():
+            first, second = (json.loads(paths.result.read_text()) for paths in (one, two))
+            assert first["train_loss"] == pytest.approx(second["train_loss"], abs=1e-6)
+            assert one.bits("test").read_bytes() == two.bits("test").read_bytes()
+            kept = weights(one), weights(two)
+            assert all(torch.allclose(kept[0][key], kept[1][key], rtol=0, atol=1e-9) for key in kept[0])
+    assert "done" in both.stdout
+
+
+@pytest.mark.parametrize(("on", "what"), [("here", "resources.tasks=2"), ("local", "resources.nodes=2")])
+def test_more_processes_than_a_place_can_have_are_refused(command, on, what):
+    refused = command("launch", "--on", on, "--set", what)
+    assert refused.returncode == 2 and "Launch it --on slurm" in refused.stderr

@@ -174,3 +174,26 @@ def test_only_some_runs_are_started(launch, paths):
     launch("--only", "resnext11_4x3d", "1")
     wait_until(idle)
     assert [own.result.exists() for own in paths] == [False, False, False, True]
+
+
+def test_a_run_on_two_nodes_of_two_processes_is_that_of_one_process_and_survives_being_told_to_leave(
+    launch, paths, small_sweep, small_fashion, tmp_path
+):
+    changes = ("precision=fp64", "panels.0.recipe.epochs=12", "panels.0.recipe.norm_batch=8", "panels.0.recipe.lr=0.05")
+    exact = [word for change in changes for word in ("--set", change)] + ["--only", "0", "resnet11_1x8d"]
+    several = ("--set", "resources.nodes=2", "--set", "resources.tasks=2", "--set", "resources.parallel=1")
+    sweep = load_sweep(small_sweep, changes)
+    run = sweep.runs()[0]
+    apart, one = sweep.paths(tmp_path / "runs", run), sweep.paths(tmp_path / "one", run)
+    assert launch(*several, *exact).returncode == 0
+    wait_until(lambda: apart.log.exists() and '"epoch"' in apart.log.read_text())
+    output("scancel", "--signal=USR2", attempts(apart.attempts)[0].fields["job"])
+    alone = [sys.executable, "-m", "ablation.launch", small_sweep, "--runs", tmp_path / "one", "--on", "here", *exact]
+    output(*alone, "--data-dir", small_fashion)
+    wait_until(apart.result.exists)
+    wait_until(idle)
+    assert [attempt.ended for attempt in attempts(apart.attempts)] == ["stopped", "done"]
+    results = [json.loads(own.result.read_text()) for own in (apart, one)]
+    assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], abs=1e-6)
+    assert results[0]["evaluations"]["test"]["top1_error"] == results[1]["evaluations"]["test"]["top1_error"]
+    assert apart.bits("test").read_bytes() == one.bits("test").read_bytes()
