@@ -72,7 +72,7 @@ check: setup ## lint, format, types
 bench: setup data ## measure speeds on this machine
 	$(PY) tests/benchmarks/run.py
 
-calibration: setup data ## see that the statistics keep their promises: many simulated studies, then 40 real runs (an hour)
+calibration: setup data ## see that the statistics keep their promises: many simulated studies, then 60 real runs (two hours)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m calibration.run
 	$(PY) -m ablation.launch sweeps/calibration.yaml --on local
 	PYTHONPATH=tests $(PY) -m calibration.real

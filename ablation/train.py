@@ -49,6 +49,8 @@ class Settings:
     threads: int = 1
     checkpoint_minutes: float = 10
     data_dir: Path | None = None
+    attempt: int = 1
+    """How many workers have had the run, this one included; `attempts/` tells of each."""
     micro_batch: int | None = None
     """Images that pass through the network at a time; None: as many as fit."""
 
@@ -166,7 +168,7 @@ class Training:
         self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
         if not self.group.first:  # rank 0 goes on with the sums over all
             self._zero_sums()
-        self.log.append("event", event="resume", step=self.progress.step, **ranks)
+        self.log.append("event", event="resume", step=self.progress.step, attempt=self.settings.attempt, **ranks)
 
     def _in_parts(self) -> PartedStep | None:
         """How to do a step in parts; None where this rank does all of it in one piece."""
@@ -327,6 +329,7 @@ class Training:
             "epochs": self.recipe.epochs,
             "steps": self.progress.step,
             "seconds": self.progress.seconds,
+            "attempts": self.settings.attempt,
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
         }

@@ -131,7 +131,7 @@ class Worker:
     def _train(self, paths: RunPaths, claim: Claim) -> None:
         stop = Asked(self.stop, paths)
         try:
-            settings = self._settings(paths)
+            settings = replace(self._settings(paths), attempt=int(claim.path.stem) + 1)
             self.group.share((paths.id, settings))
             Training(paths, settings, stop, claim.held, self.group).to_the_end()
         except Broken as broken:

@@ -236,3 +236,9 @@ def test_a_run_of_two_processes_on_this_machine_is_that_of_one(command, folders)
 def test_more_processes_than_a_place_can_have_are_refused(command, on, what):
     refused = command("launch", "--on", on, "--set", what)
     assert refused.returncode == 2 and "Launch it --on slurm" in refused.stderr
+
+
+def test_a_batch_that_can_not_be_shared_is_refused_before_anything_starts(command, tmp_path):
+    refused = command("launch", "--on", "local", "--set", "resources.tasks=4", "--dry-run")
+    assert refused.returncode == 2 and "4 processes can't share a batch of 32" in refused.stderr
+    assert not (tmp_path / "runs").exists()

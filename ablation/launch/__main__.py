@@ -12,7 +12,7 @@ from ablation.board import Board, read_board
 from ablation.command import print_json, run
 from ablation.errors import UserError
 from ablation.family import FamilyDesign
-from ablation.launch.request import Request, place
+from ablation.launch.request import Request, check_shares, place
 from ablation.launches import Launch, new_launch
 from ablation.price import check_limit, price
 from ablation.registration import changes, register, registrations, related
@@ -82,6 +82,7 @@ def main(
         chain,
     )
     request.sweep.count_families()
+    check_shares(request.sweep)
     if probe:
         return measure(request, as_json=json)
     board = read_board(request.sweep, request.runs)

@@ -11,6 +11,7 @@ from ablation.board import Board, Row
 from ablation.errors import UserError, did_you_mean
 from ablation.job import WorkerJob
 from ablation.launches import Launch
+from ablation.shares import check_micro_batch, shares
 from ablation.site import Site
 from ablation.slurm import QUERY_SECONDS, slurm_answers
 from ablation.sweep import Sweep
@@ -89,6 +90,14 @@ class Pick:
         """Whether this run is meant."""
         have = {"state": row.state, "arm": row.arm, "seed": str(row.seed)}
         return all(have[kind] in names for kind, names in self.wanted.items() if names)
+
+
+def check_shares(sweep: Sweep) -> None:
+    """Raises UserError where a batch can't be split over a run's processes."""
+    for panel in sweep.panels:
+        for recipe in dict.fromkeys(arm.recipe for arm in panel.arms):
+            shares(recipe.batch, recipe.norm_batch, sweep.resources.ranks)
+            check_micro_batch(sweep.resources.micro_batch, recipe.batch, recipe.norm_batch)
 
 
 def place(on: str | None) -> str:

@@ -193,6 +193,7 @@ def test_a_run_on_two_nodes_of_two_processes_is_that_of_one_process_and_survives
     wait_until(apart.result.exists)
     wait_until(idle)
     assert [attempt.ended for attempt in attempts(apart.attempts)] == ["stopped", "done"]
+    assert json.loads(apart.result.read_text())["attempts"] == 2
     results = [json.loads(own.result.read_text()) for own in (apart, one)]
     assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], abs=1e-6)
     assert results[0]["evaluations"]["test"]["top1_error"] == results[1]["evaluations"]["test"]["top1_error"]
