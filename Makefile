@@ -44,6 +44,9 @@ data: # Fashion-MNIST, and where it comes from
 	else echo "data: torchvision will download Fashion-MNIST (30 MB) when training starts"; fi
 
 demo: setup data ## plan, launch, train, report on Fashion-MNIST: ends with a verdict and a PDF
+	@if [ -z "$${SLURM_JOB_ID:-}" ] && timeout 5 sinfo --noheader >/dev/null 2>&1; then \
+		echo "demo: this machine belongs to a Slurm cluster, and the demo trains here, for minutes on two cores;"; \
+		echo "demo: if this is a login node, stop it (Ctrl-C) and do: srun --cpus-per-task=2 --time=30 make demo"; fi
 	$(PY) -m ablation.plan --budget fashion
 	$(PY) -m ablation.launch $(SWEEP) --on local
 	$(PY) -m analysis.report $(SWEEP)

@@ -148,6 +148,16 @@ def test_a_failing_arm_does_not_sink_the_sweep(command):
     assert "diverged" in board["runs"][1]["message"]
 
 
+def test_only_what_failed_is_tried_again(command, folders, tmp_path):
+    failed = ("--set", "panels.0.recipe.lr=1.0e+30")
+    assert command("launch", "--on", "here", "--only", "0", *failed).returncode == 1
+    paths = folders("runs", "panels.0.recipe.lr=1.0e+30")
+    assert command("launch", "--on", "here", "--only", "failed", *failed).returncode == 1
+    assert [len(attempts(own.attempts)) for own in paths] == [2, 2, 0, 0]
+    nothing = command("launch", "--on", "here", "--only", "nothing")
+    assert nothing.returncode == 2 and "--only nothing: no such state, arm or seed" in nothing.stderr
+
+
 def test_a_missing_data_set_is_said_before_anything_starts(command, tmp_path):
     launch = command("launch", "--on", "local", data=tmp_path / "absent")
     assert launch.returncode == 2

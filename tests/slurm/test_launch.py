@@ -198,3 +198,22 @@ def test_a_run_on_two_nodes_of_two_processes_is_that_of_one_process_and_survives
     assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], abs=1e-6)
     assert results[0]["evaluations"]["test"]["top1_error"] == results[1]["evaluations"]["test"]["top1_error"]
     assert apart.bits("test").read_bytes() == one.bits("test").read_bytes()
+
+
+def test_more_workers_than_an_array_may_have_are_several_arrays(small_sweep, small_fashion, tmp_path, monkeypatch):
+    from ablation.launch import slurm
+    from ablation.launch.__main__ import make_ready
+    from ablation.launch.request import Request
+    from ablation.site import Site
+
+    monkeypatch.setattr(slurm, "array_size", lambda: 3)
+    request = Request(
+        load_sweep(small_sweep, ["resources.parallel=4"]), tmp_path / "runs", "slurm", Site(), small_fashion
+    )
+    todo = [run.id for run in request.sweep.runs()]
+    launch, code = make_ready(request, todo)
+    slurm.submit(request, launch, todo, code)
+    arrays = [job.partition("_")[0] for job in launch.jobs]
+    assert [arrays.count(array) for array in dict.fromkeys(arrays)] == [3, 1]
+    wait_until(idle)
+    assert all((tmp_path / "runs" / "small" / id / "result.json").exists() for id in todo)
