@@ -111,11 +111,27 @@ def test_gzipped_files_are_the_same_data_set(small_fashion, tmp_path):
 
 
 def test_a_missing_data_set_names_the_three_ways(tmp_path, monkeypatch):
-    monkeypatch.setattr("ablation.sources._download", lambda name: (_ for _ in ()).throw(OSError("no network")))
+    monkeypatch.setattr("ablation.sources._cached", lambda name, download: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(UserError) as error:
         open_images(dataset("cifar10"), recipe(), "cpu", tmp_path)
     for words in ("--data-dir", "ABLATION_DATA", "download", "no network", str(tmp_path)):
         assert words in str(error.value)
+
+
+def test_a_job_never_downloads_but_finds_what_was_downloaded(monkeypatch, fashion, tmp_path):
+    asked = []
+
+    def torchvision(name, root, download):
+        asked.append(download)
+        raise RuntimeError("Dataset not found")
+
+    monkeypatch.setattr("ablation.sources._torchvision", torchvision)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("ABLATION_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="a job does not download"):
+        open_images(dataset("cifar10"), recipe(), "cpu", None)
+    assert asked == [False]
 
 
 def test_damaged_files_are_named(small_fashion, tmp_path):

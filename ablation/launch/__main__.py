@@ -133,8 +133,7 @@ def start(request: Request, todo: list[str]) -> list[Job[Any]]:
     """Start workers for some runs; the local jobs that can be waited for."""
     from ablation.launch import local, slurm
 
-    if request.on != "slurm":
-        local.check_here(request)
+    slurm.fetch_data(request) if request.on == "slurm" else local.check_here(request)
     launch, code = make_ready(request, todo)
     try:
         if request.on == "slurm":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ablation.probe import ProbeJob
 
+PACKAGED = Path("/usr/share/datasets/fashion-mnist")
 PROBE_HOURS = 0.5
 PICKLE = "worker.pkl"
 
@@ -35,6 +36,19 @@ FOREVER = 10_000
 """How often submitit may queue a job again; what ends a run that gets no further is its worker's business."""
 TOO_MANY = re.compile(r"limit|too many", re.IGNORECASE)
 """What sbatch says of more jobs than a user, an account or an array may have."""
+
+
+def fetch_data(request: Request) -> None:
+    """Have small data sets of which nothing says where they lie downloaded here, for jobs never do.
+
+    Raises UserError where that fails.
+    """
+    for dataset in dict.fromkeys(panel.dataset for panel in request.sweep.panels):
+        named = dataset.name in request.data or os.environ.get("ABLATION_DATA")
+        if not named and not dataset.facts.folder and not (dataset.name == "fashion_mnist" and PACKAGED.is_dir()):
+            from ablation.sources import read_small
+
+            read_small(dataset.name, None)
 
 
 def submit(request: Request, launch: Launch, todo: list[str], code: Snapshot) -> None:
