@@ -252,3 +252,11 @@ def test_a_batch_that_can_not_be_shared_is_refused_before_anything_starts(comman
     refused = command("launch", "--on", "local", "--set", "resources.tasks=4", "--dry-run")
     assert refused.returncode == 2 and "4 processes can't share a batch of 32" in refused.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("on", ["here", "local"])
+def test_runs_side_by_side_give_the_numbers_of_one_after_the_other(command, folders, on):
+    assert command("launch", "--on", "here", runs="one").returncode == 0
+    together = command("launch", "--on", on, "--set", "resources.side_by_side=2", runs="two")
+    assert together.returncode == 0 and "small: 4 done" in together.stdout, together.stderr
+    assert all(same(one, two) for one, two in zip(folders("one"), folders("two"), strict=True))
