@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,15 +86,31 @@ def main(
     check_shares(request.sweep)
     if probe:
         return measure(request, as_json=json)
+    limits = Limits(throughput, max_gpu_hours, dry_run=dry_run)
+    return carry_out(request, limits, detach=detach, as_json=json)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a launch may cost."""
+
+    throughput: float | None
+    """Images/s of the baseline, where nothing was measured."""
+    gpu_hours: float | None
+    dry_run: bool
+
+
+def carry_out(request: Request, limits: Limits, *, detach: bool, as_json: bool) -> int:
+    """Price what is to start, start it unless that is too much, and wait where that was asked for; the exit code."""
     board = read_board(request.sweep, request.runs)
     todo, others = request.todo(board), board.ids("running", "waiting")
-    cost = price(request.sweep, request.runs, todo, throughput=throughput, workers=side_by_side(request))
-    if dry_run:
+    cost = price(request.sweep, request.runs, todo, throughput=limits.throughput, workers=side_by_side(request))
+    if limits.dry_run:
         from ablation.launch.dry_run import show_plan
 
-        return show_plan(request, board, cost, as_json=json)
-    if max_gpu_hours is not None:
-        check_limit(cost, max_gpu_hours)
+        return show_plan(request, board, cost, as_json=as_json)
+    if limits.gpu_hours is not None:
+        check_limit(cost, limits.gpu_hours)
     if todo and cost.known:
         typer.echo(cost.line(), err=True)
     jobs = start(request, todo) if todo else []
@@ -103,7 +120,7 @@ def main(
 
         waited_for = todo + others
         wait_for(jobs, request.sweep, request.runs, waited_for)
-    return report(read_board(request.sweep, request.runs), as_json=json, waited_for=waited_for)
+    return report(read_board(request.sweep, request.runs), as_json=as_json, waited_for=waited_for)
 
 
 def measure(request: Request, *, as_json: bool) -> int:
