@@ -81,7 +81,7 @@ class WorkerJob:
             self._worker(until, stop, group).work()
             late = until is not None and time.time() > until
         except Broken:
-            late = True
+            late = stop.reason() is None  # a process that was told to stop is no reason to come back
             raise
         finally:
             group.leave()

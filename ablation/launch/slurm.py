@@ -76,7 +76,7 @@ def _array(
 ) -> list[str]:
     """Ids of a new array's jobs: as many as Slurm takes, up to `count`; none where it takes no more.
 
-    Raises UserError where it refuses for another reason, or takes not even one.
+    Raises UserError where it refuses the first array for another reason, or takes not even one.
     """
     from submitit.core.utils import FailedJobError
 
@@ -86,8 +86,12 @@ def _array(
             with redirect_stderr(io.StringIO()):  # submitit prints what it raises
                 return submit_array(executor, job, count)
         except (FailedJobError, OSError, subprocess.SubprocessError) as error:
-            if not TOO_MANY.search(str(error)) or (count == 1 and first):
+            fewer = TOO_MANY.search(str(error)) and (count > 1 or not first)
+            if first and not fewer:
                 raise refused(request.site, str(error), request.sweep.path) from None
+            if not fewer:  # what was submitted before works on
+                typer.echo(f"warning: {refused(request.site, str(error), request.sweep.path).message}", err=True)
+                return []
             count //= 2
     return []
 

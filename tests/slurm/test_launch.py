@@ -217,3 +217,30 @@ def test_more_workers_than_an_array_may_have_are_several_arrays(small_sweep, sma
     assert [arrays.count(array) for array in dict.fromkeys(arrays)] == [3, 1]
     wait_until(idle)
     assert all((tmp_path / "runs" / "small" / id / "result.json").exists() for id in todo)
+
+
+def test_a_refusal_after_the_first_array_leaves_that_one_at_work(
+    small_sweep, small_fashion, tmp_path, monkeypatch, capsys
+):
+    from submitit.core.utils import FailedJobError
+
+    from ablation.launch import slurm
+    from ablation.launch.__main__ import start
+    from ablation.launch.request import Request
+    from ablation.site import Site
+
+    real, asked = slurm.submit_array, []
+
+    def second_is_refused(executor, job, count):
+        asked.append(count)
+        if len(asked) > 1:
+            raise FailedJobError("sbatch: error: Batch job submission failed: Job dependency problem")
+        return real(executor, job, count)
+
+    monkeypatch.setattr(slurm, "submit_array", second_is_refused)
+    sweep = load_sweep(small_sweep)
+    todo = [run.id for run in sweep.runs()]
+    start(Request(sweep, tmp_path / "runs", "slurm", Site(), small_fashion, chain=1), todo)
+    assert "Job dependency problem" in capsys.readouterr().err
+    wait_until(idle)
+    assert all((tmp_path / "runs" / "small" / id / "result.json").exists() for id in todo)
