@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +13,8 @@ from ablation.family import Architecture
 
 AnyDesign = TypeVar("AnyDesign", bound=Architecture)
 Whole = Annotated[int, Field(strict=True, ge=1)]
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+"""Debian's `dataset-fashion-mnist`: four gzipped IDX files."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from ablation.data import Pixels
+from ablation.dataset import DEBIAN
 from ablation.errors import UserError, first_line
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-"""Debian's `dataset-fashion-mnist`: four gzipped IDX files."""
 IDX = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),

@@ -84,3 +84,13 @@ def plan(monkeypatch, capsys):
         return int(stop.value.code or 0), said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Slurm's programs on PATH, played by scripts."""
+    from fake_slurm import FakeSlurm
+
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return FakeSlurm(tmp_path / "bin")

@@ -1,14 +1,13 @@
 """Cancelling: which runs, which jobs, which processes, and what is left alone."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from fake_slurm import FakeSlurm, attempt, line, slurm_launch
+from fake_slurm import attempt, line, slurm_launch
 from studies import start_run, write_run, write_sweep
 
 from ablation import cancel
@@ -26,13 +25,6 @@ ALL = Chosen([], [], [])
 def impatient(monkeypatch):
     monkeypatch.setattr(cancel, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(cancel, "WAIT_SECONDS", 1.0)
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    return FakeSlurm(tmp_path / "bin")
 
 
 @pytest.fixture

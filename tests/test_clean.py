@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_slurm import FakeSlurm, attempt, begun_at, line, slurm_launch
+from fake_slurm import attempt, begun_at, line, slurm_launch
 from studies import start_run, write_study
 
 from ablation.clean import size, waste
@@ -17,13 +17,6 @@ from ablation.run import RunPaths
 ROOT = Path(__file__).parent.parent
 OLD = time.time() - 7200
 PRECIOUS = ("run.json", "log.jsonl", "result.json", "weights.pt", "correct.test.bits")
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    return FakeSlurm(tmp_path / "bin")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ ABLATION = {
     "board": May("claim outlook run slurm sweep"),
     "network": May("design", heavy="top"),
     "data": May("dataset network recipe", "image_folder sources", heavy="top"),
-    "sources": May("data", heavy="top"),
+    "sources": May("data dataset", heavy="top"),
     "image_folder": May("data dataset network recipe sources", heavy="top"),
     "execution": May("run", heavy="top"),
     "checkpoint": May("run", heavy="top"),

@@ -2,13 +2,12 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from fake_slurm import FakeSlurm, attempt, begun_at, line, slurm_launch
+from fake_slurm import attempt, begun_at, line, slurm_launch
 from studies import fail_run, start_run, write_run, write_study, write_sweep
 
 from ablation import outlook, slurm
@@ -19,13 +18,6 @@ from ablation.status.grid import duration, lines, picture
 from ablation.status.log import last_traceback, named
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    return FakeSlurm(tmp_path / "bin")
 
 
 @pytest.fixture

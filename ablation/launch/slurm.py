@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ablation.dataset import DEBIAN
 from ablation.job import WorkerJob, signal_seconds
 from ablation.launch.request import Request
 from ablation.launches import Launch
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 
     from ablation.probe import ProbeJob
 
-PACKAGED = Path("/usr/share/datasets/fashion-mnist")
 PROBE_HOURS = 0.5
 PICKLE = "worker.pkl"
-
+"""What the jobs of a launch load, in its folder."""
 FOREVER = 10_000
 """How often submitit may queue a job again; what ends a run that gets no further is its worker's business."""
 TOO_MANY = re.compile(r"limit|too many", re.IGNORECASE)
@@ -45,7 +45,7 @@ def fetch_data(request: Request) -> None:
     """
     for dataset in dict.fromkeys(panel.dataset for panel in request.sweep.panels):
         named = dataset.name in request.data or os.environ.get("ABLATION_DATA")
-        if not named and not dataset.facts.folder and not (dataset.name == "fashion_mnist" and PACKAGED.is_dir()):
+        if not named and not dataset.facts.folder and not (dataset.name == "fashion_mnist" and DEBIAN.is_dir()):
             from ablation.sources import read_small
 
             read_small(dataset.name, None)
