@@ -11,6 +11,7 @@ import pytest
 
 from ablation import worker
 from ablation.claim import attempts, take
+from ablation.job import WorkerJob
 from ablation.records import read_records
 from ablation.run import prepare
 from ablation.sweep import load_sweep
@@ -222,3 +223,12 @@ def test_a_full_disk_during_a_checkpoint_is_said_and_gone_on_from_when_there_is_
     assert "No space left" in (attempts(paths[0].attempts)[-1].message or paths[0].log.read_text())
     small_disk()
     assert work("second", ids=[paths[0].id]).done == [paths[0].id]
+
+
+def test_a_job_knows_its_end_where_the_controllers_clock_is_an_hour_off(monkeypatch, tmp_path):
+    job = WorkerJob(tmp_path, "small", (), "first", {}, minutes=60)
+    ends = [job._until()]
+    for name, seconds in (("START", 3600), ("END", 7200)):
+        monkeypatch.setenv(f"SLURM_JOB_{name}_TIME", str(int(time.time()) + seconds))
+    ends.append(job._until())
+    assert ends == pytest.approx([time.time() + 3600 - 90 - 60] * 2, abs=60)

@@ -242,5 +242,6 @@ def test_a_refusal_after_the_first_array_leaves_that_one_at_work(
     todo = [run.id for run in sweep.runs()]
     start(Request(sweep, tmp_path / "runs", "slurm", Site(), small_fashion, chain=1), todo)
     assert "Job dependency problem" in capsys.readouterr().err
-    wait_until(idle)
-    assert all((tmp_path / "runs" / "small" / id / "result.json").exists() for id in todo)
+    jobs = json.loads((launched(tmp_path) / "launch.json").read_text())["jobs"]
+    assert jobs and set(jobs) <= set(output("squeue", "-h", "--array", "--states=all", "-o", "%i").split())
+    assert (launched(tmp_path) / slurm.PICKLE).exists()
