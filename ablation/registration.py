@@ -97,7 +97,11 @@ def register(sweep: Sweep, runs: Path) -> tuple[Registration, bool]:
     path = _path(runs, sweep.name, made.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     made_by = {key: provenance()[key] for key in ("commit", "dirty", "command")}
-    write_json(path, {"date": made.date, "digest": made.digest, "known": known, **made_by, "content": content})
+    fields = {"date": made.date, "digest": made.digest, "known": known, **made_by, "content": content}
+    try:
+        write_json(path, fields, anew=not again)
+    except FileExistsError:  # another launch was quicker
+        return register(sweep, runs)
     return made, True
 
 

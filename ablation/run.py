@@ -245,20 +245,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+def write_json(path: Path, value: dict[str, Any], *, anew: bool = False) -> None:
+    """Write a JSON file whole or not at all. `anew`: raises FileExistsError where there is one already."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode(), anew=anew)
 
 
-def write_bytes(path: Path, value: bytes) -> None:
-    """Write a file whole or not at all: beside it, flushed to disk, then renamed."""
+def write_bytes(path: Path, value: bytes, *, anew: bool = False) -> None:
+    """Write a file whole or not at all: beside it, flushed to disk, then renamed; `anew` as in `write_json`."""
     spare = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(spare, "wb") as file:
             file.write(value)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(spare, path)
+        (os.link if anew else os.replace)(spare, path)
         _sync_folder(path.parent)
     finally:
         spare.unlink(missing_ok=True)

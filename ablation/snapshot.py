@@ -72,10 +72,10 @@ def _write(folder: Path, content: Mapping[str, bytes]) -> None:
         differs = _git("diff", "HEAD")
         write_json(spare / "snapshot.json", {"made": now(), "commit": _git("rev-parse", "HEAD").strip() or None})
         write_bytes(spare / "changes.diff", differs.encode())
-        if not folder.exists():
-            spare.rename(folder)
-    except FileExistsError:
-        pass  # another launch was quicker
+        spare.rename(folder)
+    except OSError:
+        if not (folder / "snapshot.json").exists():  # else another launch was quicker
+            raise
     finally:
         shutil.rmtree(spare, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """The code that workers run is a copy: an edit after the launch reaches none of them."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -55,6 +56,35 @@ def test_equal_code_is_copied_once_and_other_code_elsewhere(families):
     (families / "beside.py").write_text("CHANNELS = 3\n")
     assert take_snapshot(families / "runs", ["blocks.py:plain"]) != one
     assert not [path for path in (families / "runs" / ".code").iterdir() if path.name.startswith(".")]
+
+
+def _take(runs, barrier, answers):
+    barrier.wait()
+    try:
+        answers.put(take_snapshot(runs, []).folder.name)
+    except BaseException as error:
+        answers.put(repr(error))
+
+
+def test_launches_at_once_find_one_copy(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for turn in range(5):
+        barrier, answers = context.Barrier(6), context.Queue()
+        takers = [context.Process(target=_take, args=(tmp_path / str(turn), barrier, answers)) for _ in range(6)]
+        for taker in takers:
+            taker.start()
+        found = {answers.get(timeout=60) for _ in takers}
+        for taker in takers:
+            taker.join()
+        assert found == {path.name for path in (tmp_path / str(turn) / ".code").iterdir()}
+
+
+def test_a_copy_that_came_in_between_is_kept(tmp_path):
+    taken = take_snapshot(tmp_path, [])
+    before = (taken.folder / "snapshot.json").read_bytes()
+    snapshot._write(taken.folder, {"ablation/other.py": b""})
+    assert (taken.folder / "snapshot.json").read_bytes() == before
+    assert [path.name for path in taken.folder.parent.iterdir()] == [taken.folder.name]
 
 
 def test_a_worker_imports_the_copy_wherever_it_stands(tmp_path):
