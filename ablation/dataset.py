@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ablation.errors import UserError, did_you_mean
 from ablation.family import Architecture
+from ablation.stated import Stated
 
 AnyDesign = TypeVar("AnyDesign", bound=Architecture)
 Whole = Annotated[int, Field(strict=True, ge=1)]
@@ -43,10 +44,8 @@ KNOWN = {
 }
 
 
-class Dataset(BaseModel):
+class Dataset(Stated):
     """The data of a panel, as a sweep names them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     """fashion_mnist, cifar10, cifar100, imagenet, or folder (any ImageFolder tree: give `path` and `classes`)."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ablation.errors import did_you_mean
+from ablation.stated import Stated
 
 Whole = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Augmentation = Literal["crop", "flip", "resized-crop", "jitter", "lighting"]
 
 
-class Recipe(BaseModel):
+class Recipe(Stated):
     """Optimiser, schedule and augmentation. Lengths are in epochs, rates per optimiser step."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     """The recipe it was made from; not part of what a run's id digests."""

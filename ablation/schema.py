@@ -107,6 +107,8 @@ class ArmFile(_Model):
     axis: Axis | None = None
     """Along which axis it differs from the budget's design; None: as its design tells."""
     published: dict[Literal["top1_error", "top5_error", "train_error"], Number] = {}
+    twin_of: Text | None = None
+    """The arm's full-size design, of which it is a small copy: its published numbers are shown, and not compared."""
 
 
 class PanelFile(_Model):
@@ -118,6 +120,8 @@ class PanelFile(_Model):
     recipe: Annotated[str, Field(strict=True)] | dict[str, Any]
     baseline: Text
     tuned: Tuned | None = None
+    table: Literal[3, 4, 5, 6, 7, 8, "residual"] | None = None
+    """The paper's table that the panel runs: its published numbers stand beside the measured ones."""
     arms: Annotated[list[ArmFile], Field(min_length=1)]
 
 

@@ -36,6 +36,8 @@ class Arm:
     axis: str | None = None
     """Along which it differs from the budget's own design: cardinality, width, depth, groups. None: it is that design,
     or differs along several, or is a family's."""
+    twin_of: str | None = None
+    """The full-size design of which it is a small copy."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Panel:
     baseline: str
     arms: tuple[Arm, ...]
     tuned: Tuned | None = None
+    table: str | None = None
+    """The paper's table that it runs: 3 to 8, or residual."""
 
     def along(self, axis: str) -> list[str]:
         """The names of the arms that differ from the budget's design along an axis."""
@@ -153,7 +157,8 @@ def _panel(content: PanelFile, file: YamlFile, index: int) -> Panel:
         if name not in names:
             where = file.where((*key, "tuned", "arms", index))
             raise UserError(f"tuned: {name!r} is not an arm", where=where, remedy=did_you_mean(name, names))
-    return Panel(content.name, budget, content.dataset, recipe, content.baseline, arms, content.tuned)
+    table = None if content.table is None else str(content.table)
+    return Panel(content.name, budget, content.dataset, recipe, content.baseline, arms, content.tuned, table)
 
 
 def _arm(
@@ -165,7 +170,8 @@ def _arm(
     _same(design, stated, price, file, key)
     own = _recipe(content.recipe, file, (*key, "recipe")) if content.recipe else recipe
     published = {str(key): value for key, value in content.published.items()}
-    return Arm(content.name or design.name, design, own, price, published, content.axis or _axis(design, budget.base))
+    axis = content.axis or _axis(design, budget.base)
+    return Arm(content.name or design.name, design, own, price, published, axis, content.twin_of)
 
 
 def _axis(design: Architecture, base: Design) -> str | None:
