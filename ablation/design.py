@@ -90,10 +90,28 @@ class Design:
         """`resnext50_32x4d`, and what differs from the paper's defaults after it."""
         stem = f"{'resnet' if self.cardinality == 1 else 'resnext'}{self.depth}_{self.shape}"
         form = f"_form-{self.form}" if self.form != "c" else ""
-        usual = TEMPLATES.get(self.depth)
-        if usual is None or usual.blocks != self.blocks:  # of some depth, but none of the paper's networks
+        if self.unusual:
             form = f"_blocks-{'-'.join(map(str, self.blocks))}{form}"
-        return stem + form + (f"_shortcut-{self.shortcut}" if self.shortcut != "projection" else "")
+        divisor = f"_small-{self.divisor}" if self.divisor else ""
+        return stem + form + (f"_shortcut-{self.shortcut}" if self.shortcut != "projection" else "") + divisor
+
+    @property
+    def unusual(self) -> bool:
+        """Whether it has some depth, but the blocks of none of the paper's networks: its name can't be read back."""
+        usual = TEMPLATES.get(self.depth)
+        return usual is None or usual.blocks != self.blocks
+
+    @property
+    def divisor(self) -> int | None:
+        """By what the template's widths were divided, where this is a `small` copy; else None."""
+        if self.stem != "small":
+            return None
+        full = [
+            usual for usual in TEMPLATES.values() if len(usual.blocks) == len(self.blocks) and usual.stem != "small"
+        ]
+        wanted = {usual.stem_width // self.stem_width for usual in full if usual.stem_width % self.stem_width == 0}
+        fitting = [by for by in wanted if any(self.outputs == small(usual, by).outputs for usual in full)]
+        return fitting[0] if fitting else None
 
     def with_width(self, width: int) -> Design:
         """The same design at another d, doubled from stage to stage."""
@@ -108,6 +126,24 @@ def design_from_dict(fields: dict[str, Any]) -> Design:
     """The inverse of `Design.to_dict`."""
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return Design(**plain)
+
+
+def small(design: Design, divisor: int) -> Design:
+    """The design with outputs and stem `divisor` times narrower, for grey images of 28x28 pixels in 10 classes.
+
+    Blocks, cardinality, form and shortcut stay; so does d, which is the caller's to divide. Raises UserError where
+    widths can't be divided by that.
+    """
+    if design.stem == "small":
+        raise UserError(f"{design.name} is small already")
+    if divisor < 1 or any(width % divisor for width in (*design.outputs, design.stem_width)):
+        raise UserError(
+            f"outputs {list(design.outputs)} and stem {design.stem_width} can't be divided by {divisor}",
+            remedy="Take a power of 2, such as 8.",
+        )
+    outputs, stem_width = tuple(width // divisor for width in design.outputs), design.stem_width // divisor
+    grey = replace(design, resolution=28, channels=1, classes=10)
+    return replace(grey, outputs=outputs, stem_width=stem_width, stem="small")
 
 
 def _template(blocks: tuple[int, ...], **fields: Any) -> Design:
@@ -128,7 +164,7 @@ TEMPLATES: dict[int, Design] = {
 
 _NAME = re.compile(
     r"resne(?:x?)t(?P<depth>\d+)_(?P<cardinality>\d+)x(?P<width>\d+(?:-\d+)*)d"
-    r"(?:_form-(?P<form>[a-z]+))?(?:_shortcut-(?P<shortcut>[a-z-]+))?"
+    r"(?:_form-(?P<form>[a-z]+))?(?:_shortcut-(?P<shortcut>[a-z-]+?))?(?:_small-(?P<divisor>\d+))?"
 )
 
 
@@ -147,8 +183,9 @@ def design_from_name(name: str) -> Design:
     if depth not in TEMPLATES:
         known = [str(known) for known in sorted(TEMPLATES)]
         raise UserError(f"unknown depth {depth} in design {name!r}", remedy=did_you_mean(str(depth), known))
+    usual = TEMPLATES[depth]
     base = replace(
-        TEMPLATES[depth],
+        small(usual, int(match["divisor"])) if match["divisor"] else usual,
         cardinality=int(match["cardinality"]),
         form=match["form"] or "c",
         shortcut=match["shortcut"] or "projection",

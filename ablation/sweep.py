@@ -170,11 +170,12 @@ def _arm(
     _same(design, stated, price, file, key)
     own = _recipe(content.recipe, file, (*key, "recipe")) if content.recipe else recipe
     published = {str(key): value for key, value in content.published.items()}
-    axis = content.axis or _axis(design, budget.base)
+    axis = content.axis or axis_of(design, budget.base)
     return Arm(content.name or design.name, design, own, price, published, axis, content.twin_of)
 
 
-def _axis(design: Architecture, base: Design) -> str | None:
+def axis_of(design: Architecture, base: Design) -> str | None:
+    """Along which axis a design differs from a budget's own; None: along none, along several, or it is a family's."""
     if isinstance(design, FamilyDesign):
         return None
     unlike = {

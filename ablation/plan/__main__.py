@@ -61,6 +61,8 @@ def main(
     whole: options.Whole = False,
     sample: options.SampleCount = 0,
     seed: options.Seed = 0,
+    small: options.Small = None,
+    divide: options.Divide = None,
 ) -> int | None:
     """Designs that meet one budget and differ along an axis, with every residual: Table 2 for any budget.
 
@@ -73,11 +75,33 @@ def main(
       python -m ablation.plan --budget fashion --write sweeps/mine.yaml
       python -m ablation.plan --family docs/examples/convnext.py:convnext --axis expansion=2,3,4
       python -m ablation.plan --space --widths 1-64 --sample 50 --out space.parquet
+      python -m ablation.plan --small sweeps/table3.yaml --write sweeps/table3_small.yaml
     """
     asked = SimpleNamespace(**locals())
+    if small or divide:
+        _plan_small(asked)
+        return None
     if family:
         return _plan_family(asked)
     return _plan_space(asked) if space else _plan_ladder(asked)
+
+
+def _plan_small(asked: Any) -> None:
+    """Write a sweep's small twin, or print it; options that speak of a ladder are refused."""
+    from ablation.plan.small import DIVISOR, small_sweep, write_small
+
+    usual = {"budget": "resnet50", "multiple": 1, "batch": 32}
+    given = {name: value for name, value in vars(asked).items() if name not in ("small", "divide", "write")}
+    for name, value in given.items():
+        if value not in (None, False, 0, usual.get(name)):
+            raise UserError(f"--{name} does not go with --small", remedy="A twin has what its sweep says.")
+    if asked.small is None:
+        raise UserError("--divide says how small a twin is", remedy="Add --small SWEEP.")
+    if asked.write is None:
+        print(small_sweep(asked.small, asked.divide or DIVISOR), end="")
+        return
+    write_small(asked.small, asked.write, asked.divide or DIVISOR)
+    print(f"wrote {asked.write}")
 
 
 def _plan_space(asked: Any) -> int | None:

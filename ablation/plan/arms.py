@@ -123,7 +123,7 @@ def _design_arm(row: Solution) -> Arm:
     design = row.design
     stated = {"params": str(row.cost.params), "macs": str(row.cost.macs)}
     costs = ", ".join(f"{key}: {value}" for key, value in stated.items())
-    if "_blocks-" not in design.name:
+    if not design.unusual:
         return Arm(design.name, f"- {{design: {design.name}, {costs}}}", stated)
     shape = f"blocks: {list(design.blocks)}, cardinality: {design.cardinality}, widths: {list(design.widths)}"
     return Arm(design.name, f"- {{name: {design.name}, design: {{{shape}}}, {costs}}}", stated)

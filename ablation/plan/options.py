@@ -108,6 +108,15 @@ Write = Annotated[Path | None, typer.Option(help="Write the rows as a panel's ar
 PanelName = Annotated[
     str | None, typer.Option(help="The panel to write; by default the one of this budget.", show_default=False)
 ]
+Small = Annotated[
+    Path | None,
+    typer.Option(
+        help="A sweep file: print its small twin, for Fashion-MNIST on two cores, or --write it.", show_default=False
+    ),
+]
+Divide = Annotated[
+    int | None, typer.Option(min=2, help="With --small: by what widths are divided.  [default: 8]", show_default=False)
+]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Build every network and count again, with torch and with fvcore.")
 ]
