@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup data slurm browser latex demo test check bench calibration clean
+.PHONY: help setup data slurm browser latex demo studies test check bench calibration clean
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -50,6 +50,10 @@ demo: setup data ## plan, launch, train, report on Fashion-MNIST: ends with a ve
 	$(PY) -m ablation.plan --budget fashion
 	$(PY) -m ablation.launch $(SWEEP) --on local
 	$(PY) -m analysis.report $(SWEEP)
+
+studies: setup data ## every sweep's small twin, trained and reported here (hours on two cores; goes on where it was stopped)
+	@for twin in sweeps/*_small.yaml; do \
+		OMP_NUM_THREADS=1 $(PY) -m ablation.launch $$twin --on local && $(PY) -m analysis.report $$twin; done
 
 slurm: # Slurm's programs, for tests/slurm
 	@if $(MAY_APT); then tests/slurm/install.sh; else echo "slurm: not root on Debian or Ubuntu: its tests are skipped"; fi
