@@ -27,6 +27,7 @@ SMALL_RECIPE = {"imagenet-modern": "fashion-modern"}
 USUAL = "fashion"
 MARGIN = 0.5
 SEEDS = 3
+"""Or as many as the full-size sweep has, where that is less."""
 
 
 def small_sweep(path: Path, divisor: int = DIVISOR) -> str:
@@ -51,7 +52,7 @@ def small_sweep(path: Path, divisor: int = DIVISOR) -> str:
         f"--write {path.with_name(path.stem + '_small.yaml').as_posix()}\n"
         f"# Widths by {divisor}, Fashion-MNIST, a short recipe; blocks stay. Change the full one and write again.\n"
         f"question: {scalar(sweep.question)}\npanels:\n{''.join(name + text for text, name in panels.items())}"
-        f"seeds: {SEEDS}\nprecision: fp32\nevidence: {inline(evidence)}\nresources: {{parallel: 4}}\n"
+        f"seeds: {list(sweep.seeds) if len(sweep.seeds) < SEEDS else SEEDS}\nprecision: fp32\nevidence: {inline(evidence)}\nresources: {{parallel: 4}}\n"
     )
 
 
