@@ -25,7 +25,7 @@ class Cost:
     activations: Any
     """Output elements of every convolution and of the classifier, one image."""
     block_params: Any
-    """C(out·d + 9d² + d·out): convolution weights of a first-stage block with `out` channels in and out (Table 2)."""
+    """C(out·d + k²·d² + d·out), k = 3 by default: convolution weights of a first-stage block with `out` channels in and out (Table 2)."""
 
     @property
     def memory(self) -> Any:
@@ -55,13 +55,13 @@ def _stem(design: Design) -> tuple[_Count, int]:
 def _stage(design: Design, stage: int, side: int, blocks: Any, paths: Any, width: Any) -> tuple[_Count, int]:
     """One stage's cost, and the side of the map that leaves it.
 
-    A block: C(in·d + 9d² + d·out) weights and 2(2C·d + out) of batch norm; its first 1x1 sees the larger map.
+    A block: C(in·d + k²·d² + d·out) weights and 2(2C·d + out) of batch norm; its first 1x1 sees the larger map.
     """
     stride = 1 if stage == 0 else 2
     inputs = design.stem_width if stage == 0 else design.outputs[stage - 1]
     outputs, group = design.outputs[stage], paths * width
     small = (side - 1) // stride + 1
-    tail = group * (9 * width + outputs)
+    tail = group * (design.kernel**2 * width + outputs)
     norm = 2 * (2 * group + outputs)
     written = outputs * (paths if design.form == "a" else 1)
     projects = design.shortcut.startswith("projection") and (stride != 1 or inputs != outputs)
@@ -96,7 +96,7 @@ def cost(
         params=params + classifier + design.classes,
         macs=macs + classifier,
         activations=activations + design.classes,
-        block_params=paths * widths[0] * (2 * design.outputs[0] + 9 * widths[0]),
+        block_params=paths * widths[0] * (2 * design.outputs[0] + design.kernel**2 * widths[0]),
     )
 
 

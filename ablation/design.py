@@ -38,6 +38,8 @@ class Design:
     resolution: int = 224
     """Height and width of an input image, in pixels."""
     channels: int = 3
+    kernel: int = 3
+    """Pixels a side of the convolution in the middle of a block; odd, so that the map keeps its size."""
 
     def __post_init__(self) -> None:
         for field in ("blocks", "widths", "outputs"):
@@ -57,6 +59,8 @@ class Design:
                 raise UserError(
                     f"unknown {field} {getattr(self, field)!r}", remedy=f"Choose from: {', '.join(choices)}."
                 )
+        if self.kernel not in range(1, 32, 2):
+            raise UserError(f"kernel must be an odd number from 1 to 31; got {self.kernel!r}")
         if self.stem == "small" and self.resolution % 2:
             raise UserError(f"the small stem folds 2x2 pixels: resolution must be even, got {self.resolution}")
 
@@ -88,12 +92,12 @@ class Design:
     @property
     def name(self) -> str:
         """`resnext50_32x4d`, and what differs from the paper's defaults after it."""
-        stem = f"{'resnet' if self.cardinality == 1 else 'resnext'}{self.depth}_{self.shape}"
-        form = f"_form-{self.form}" if self.form != "c" else ""
-        if self.unusual:
-            form = f"_blocks-{'-'.join(map(str, self.blocks))}{form}"
-        divisor = f"_small-{self.divisor}" if self.divisor else ""
-        return stem + form + (f"_shortcut-{self.shortcut}" if self.shortcut != "projection" else "") + divisor
+        family = "resnet" if self.cardinality == 1 else "resnext"
+        said = {field: getattr(self, field) for field, usual in NAMED.items() if getattr(self, field) != usual}
+        blocks = {"blocks": "-".join(map(str, self.blocks))} if self.unusual else {}
+        divided = {"small": self.divisor} if self.divisor else {}
+        suffixes = {**blocks, **said, **divided}
+        return f"{family}{self.depth}_{self.shape}" + "".join(f"_{key}-{value}" for key, value in suffixes.items())
 
     @property
     def unusual(self) -> bool:
@@ -118,8 +122,16 @@ class Design:
         return replace(self, widths=tuple(width << stage for stage in range(len(self.blocks))))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and scalars, as YAML and JSON hold them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Plain lists and scalars, as YAML and JSON hold them; a run's id digests them."""
+        silent = {field for field in LATER if getattr(self, field) == NAMED[field]}
+        fields = {key: value for key, value in asdict(self).items() if key not in silent}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+
+
+NAMED: dict[str, Any] = {"form": "c", "shortcut": "projection", "kernel": 3}
+"""Fields that stand in a name where they are not as here: `_form-a`."""
+LATER = {"kernel"}
+"""Of these, those that came after the first studies: left out of `to_dict` while as here, so that ids stay."""
 
 
 def design_from_dict(fields: dict[str, Any]) -> Design:
@@ -163,8 +175,7 @@ TEMPLATES: dict[int, Design] = {
 """What a depth in a name stands for: the paper's ImageNet and CIFAR networks, and the demo's."""
 
 _NAME = re.compile(
-    r"resne(?:x?)t(?P<depth>\d+)_(?P<cardinality>\d+)x(?P<width>\d+(?:-\d+)*)d"
-    r"(?:_form-(?P<form>[a-z]+))?(?:_shortcut-(?P<shortcut>[a-z-]+?))?(?:_small-(?P<divisor>\d+))?"
+    r"resne(?:x?)t(?P<depth>\d+)_(?P<cardinality>\d+)x(?P<width>\d+(?:-\d+)*)d(?P<suffixes>(?:_[a-z]+-[a-z0-9-]+)*)"
 )
 
 
@@ -175,20 +186,24 @@ def design_from_name(name: str) -> Design:
     """
     match = _NAME.fullmatch(name)
     if not match:
-        raise UserError(
-            f"unknown design {name!r}",
-            remedy="Designs are named like resnet50_1x64d, resnext101_64x4d or resnext50_16x7-14-29-64d.",
-        )
+        raise _unreadable(name)
     depth = int(match["depth"])
     if depth not in TEMPLATES:
         known = [str(known) for known in sorted(TEMPLATES)]
         raise UserError(f"unknown depth {depth} in design {name!r}", remedy=did_you_mean(str(depth), known))
-    usual = TEMPLATES[depth]
-    base = replace(
-        small(usual, int(match["divisor"])) if match["divisor"] else usual,
-        cardinality=int(match["cardinality"]),
-        form=match["form"] or "c",
-        shortcut=match["shortcut"] or "projection",
-    )
+    said = dict(suffix.split("-", 1) for suffix in match["suffixes"].split("_")[1:])
+    divisor = said.pop("small", "1")
+    if said.keys() - NAMED.keys() or not divisor.isdigit():
+        raise _unreadable(name)
+    usual = TEMPLATES[depth] if divisor == "1" else small(TEMPLATES[depth], int(divisor))
+    values = {field: int(value) if value.isdigit() else value for field, value in said.items()}
+    base = replace(usual, cardinality=int(match["cardinality"]), **values)
     widths = tuple(int(width) for width in match["width"].split("-"))
     return base.with_width(widths[0]) if len(widths) == 1 else replace(base, widths=widths)
+
+
+def _unreadable(name: str) -> UserError:
+    return UserError(
+        f"unknown design {name!r}",
+        remedy="Designs are named like resnet50_1x64d, resnext101_64x4d or resnext50_16x7-14-29-64d.",
+    )

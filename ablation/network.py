@@ -85,11 +85,12 @@ def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: in
 
 
 class Block(nn.Module):
-    """A bottleneck block in form c: 1x1 to C·d channels, one 3x3 with C groups, 1x1 back; plus its shortcut."""
+    """A bottleneck block in form c: 1x1 to C·d channels, one 3x3 (or `kernel`) with C groups, 1x1 back; plus its shortcut."""
 
     def __init__(self, design: Design, stage: int, inputs: int, stride: int) -> None:
         super().__init__()
         self.outputs, self.stride, self.kind = design.outputs[stage], stride, design.shortcut
+        self.kernel = design.kernel
         self.reshapes = stride != 1 or inputs != self.outputs
         self.relu = nn.ReLU(inplace=True)
         self.build(inputs, design.cardinality, design.widths[stage])
@@ -102,7 +103,7 @@ class Block(nn.Module):
         """Make the layers before the last batch norm."""
         group = paths * width
         self.conv1, self.bn1 = conv(inputs, group), BatchNorm(group)
-        self.conv2, self.bn2 = conv(group, group, 3, self.stride, paths), BatchNorm(group)
+        self.conv2, self.bn2 = conv(group, group, self.kernel, self.stride, paths), BatchNorm(group)
         self.conv3 = conv(group, self.outputs)
 
     def transform(self, x: Tensor) -> Tensor:
@@ -128,13 +129,13 @@ class Block(nn.Module):
 
 
 class Path(nn.Module):
-    """One of the C paths of forms a and b: 1x1 to d channels, 3x3; in form a also the 1x1 back."""
+    """One of the C paths of forms a and b: 1x1 to d channels, 3x3 or `kernel`; in form a also the 1x1 back."""
 
-    def __init__(self, inputs: int, width: int, stride: int, outputs: int | None) -> None:
+    def __init__(self, inputs: int, width: int, kernel: int, stride: int, outputs: int | None) -> None:
         super().__init__()
         self.relu = nn.ReLU(inplace=True)
         self.conv1, self.bn1 = conv(inputs, width), BatchNorm(width)
-        self.conv2, self.bn2 = conv(width, width, 3, stride), BatchNorm(width)
+        self.conv2, self.bn2 = conv(width, width, kernel, stride), BatchNorm(width)
         self.conv3 = conv(width, outputs) if outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class ConcatenatedBlock(Block):
 
     def build(self, inputs: int, paths: int, width: int) -> None:
         """Make the layers before the last batch norm."""
-        self.paths = nn.ModuleList(Path(inputs, width, self.stride, None) for _ in range(paths))
+        self.paths = nn.ModuleList(Path(inputs, width, self.kernel, self.stride, None) for _ in range(paths))
         self.conv3 = conv(paths * width, self.outputs)
 
     def transform(self, x: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ class SummedBlock(Block):
 
     def build(self, inputs: int, paths: int, width: int) -> None:
         """Make the layers before the last batch norm."""
-        self.paths = nn.ModuleList(Path(inputs, width, self.stride, self.outputs) for _ in range(paths))
+        self.paths = nn.ModuleList(Path(inputs, width, self.kernel, self.stride, self.outputs) for _ in range(paths))
 
     def transform(self, x: Tensor) -> Tensor:
         """The sum over paths, before the last batch norm."""

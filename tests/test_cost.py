@@ -84,6 +84,7 @@ def designs(draw: st.DrawFn, least: int = 2, most: int = 4, **fixed: str) -> Des
         classes=draw(st.integers(1, 12)),
         resolution=draw(st.integers(3, 20)) * (2 if kind["stem"] == "small" else 1),
         channels=draw(st.integers(1, 3)),
+        kernel=draw(st.sampled_from([1, 3, 3, 5])),
         **kind,
     )
 

@@ -18,6 +18,8 @@ NAMES = [
     "resnet50_1x64d_shortcut-projection-only",
     "resnext50_32x4d_form-b_shortcut-none",
     "resnext50_4x3d_small-8",
+    "resnext50_4x20d_kernel-5",
+    "resnext50_4x2d_form-b_shortcut-none_kernel-7_small-8",
     "resnext50_8x2-4-7-14d_form-a_shortcut-projection-only_small-4",
     "resnext29_8x8d_small-8",
 ]
