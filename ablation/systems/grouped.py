@@ -1,0 +1,147 @@
+"""Other ways to cut the 3x3 of one bottleneck: uniform groups, groups that change with depth, a group a channel, and
+factors of a 3x3. Everything else is a ResNet's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ablation.cost import cost as cost_of_design
+from ablation.design import Design
+from ablation.errors import UserError
+from ablation.family import family
+from ablation.systems.tally import Tally, halved, stages_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+KINDS = ("channel-wise", "separable", "low-rank")
+HOW = f"Give groups (32), groups of each stage (8-4-2-1), root-8, or one of: {', '.join(KINDS)}."
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How the 3x3 of each stage is cut."""
+
+    kind: str
+    """`groups`, or one of `KINDS`."""
+    groups: tuple[int, ...]
+    """Of each stage; 1 where the kind says all."""
+
+    @classmethod
+    def of(cls, text: str | int, stages: int) -> Pattern:
+        """From a knob. `root-8`: 8 groups in the first stage, half as many in each next (Ioannou et al. 2017).
+
+        Raises UserError.
+        """
+        word = str(text)
+        if word in KINDS:
+            return cls(word, (1,) * stages)
+        root = word.startswith("root-")
+        try:
+            found = stages_of(word.removeprefix("root-"), "pattern")
+        except ValueError:
+            raise UserError(f"unknown pattern {text!r}", remedy=HOW) from None
+        if len(found) == 1:
+            found = tuple(max(1, found[0] >> stage * root) for stage in range(stages))
+        if len(found) != stages or (root and found[0] & (found[0] - 1)):
+            raise UserError(f"pattern {text!r} does not fit {stages} stages", remedy=HOW)
+        return cls("groups", found)
+
+
+def multiple(knobs: dict[str, Any]) -> int:
+    """What the width is a multiple of: each stage's groups divide its channels, which double from stage to stage."""
+    stages = len(stages_of(knobs.get("blocks", "3-4-6-3")))
+    groups = Pattern.of(knobs.get("pattern", 32), stages).groups
+    return math.lcm(*(count // math.gcd(count, 1 << stage) for stage, count in enumerate(groups)))
+
+
+def design_of(width: int, blocks: str, outputs: int, stem: str, stem_width: int, **image: int) -> Design:
+    """The ResNet whose 3x3 are then cut: `width` channels inside the first stage's blocks, `outputs` out of them."""
+    counts = stages_of(blocks)
+    stages = range(len(counts))
+    wide = {"widths": tuple(width << stage for stage in stages), "outputs": tuple(outputs << stage for stage in stages)}
+    return Design(blocks=counts, cardinality=1, stem=stem, stem_width=stem_width, **wide, **image)
+
+
+def cost(
+    width: int,
+    pattern: str | int = 32,
+    blocks: str = "3-4-6-3",
+    outputs: int = 256,
+    stem: str = "imagenet",
+    stem_width: int = 64,
+    channels: int = 3,
+    resolution: int = 224,
+    classes: int = 1000,
+) -> tuple[int, int, int]:
+    """(params, macs, activations): the ResNet's, with each 3x3 replaced."""
+    design = design_of(
+        width, blocks, outputs, stem, stem_width, channels=channels, resolution=resolution, classes=classes
+    )
+    price, tally, side = cost_of_design(design), Tally(), _first_side(design)
+    kind = Pattern.of(pattern, len(design.blocks))
+    for stage, count in enumerate(design.blocks):
+        for index in range(count):
+            after = halved(side) if stage and not index else side
+            _spatial_cost(tally, kind.kind, design.widths[stage], kind.groups[stage], side, after)
+            _less_plain(tally, design.widths[stage], after)
+            side = after
+    return price.params + tally.params, price.macs + tally.macs, price.activations + tally.activations
+
+
+def _first_side(design: Design) -> int:
+    """The side of the map that enters the first stage."""
+    side = design.resolution
+    return halved(halved(side)) if design.stem == "imagenet" else side // 2 if design.stem == "small" else side
+
+
+def _spatial_cost(tally: Tally, kind: str, width: int, groups: int, before: int, after: int) -> None:
+    if kind == "low-rank":  # 3x1 halves the height, 1x3 then the width
+        tally.conv(width, width, 3, after * before, more=0)
+        tally.conv(width, width, 3, after * after, more=0)
+    else:
+        tally.conv(width, width, 9, after * after, groups if kind == "groups" else width, more=0)
+    if kind == "separable":
+        tally.conv(width, width, 1, after * after, more=0)
+
+
+def _less_plain(tally: Tally, width: int, side: int) -> None:
+    """Take away the 3x3 that the ResNet had."""
+    weights = 9 * width * width
+    tally.params -= weights
+    tally.macs -= weights * side * side
+    tally.activations -= width * side * side
+
+
+@family(solve="width", axes=["pattern"], multiple=multiple, cost=cost)
+def grouped(
+    width: int,
+    pattern: str | int = 32,
+    blocks: str = "3-4-6-3",
+    outputs: int = 256,
+    stem: str = "imagenet",
+    stem_width: int = 64,
+    channels: int = 3,
+    resolution: int = 224,
+    classes: int = 1000,
+) -> nn.Module:
+    """A ResNet of bottlenecks whose 3x3, of `width` channels in the first stage and twice as many in each next, is cut
+    by `pattern`.
+
+    A number: that many groups in every stage (32 and width 128 are ResNeXt-50 32x4d). `8-4-2-1`: groups of each stage.
+    `root-8`: the same, halved from stage to stage. `channel-wise`: a group a channel. `separable`: that, then a 1x1.
+    `low-rank`: a 3x1, then a 1x3. The two factors of a 3x3 have nothing between them: batch norm and ReLU follow both.
+    """
+    from ablation.network import Network
+    from ablation.systems.layers import he, spatial
+
+    image = {"channels": channels, "resolution": resolution, "classes": classes}
+    design = design_of(width, blocks, outputs, stem, stem_width, **image)
+    kind, network = Pattern.of(pattern, len(design.blocks)), Network(design)
+    for stage, groups in enumerate(kind.groups):
+        for block in network.get_submodule(f"layer{stage + 1}").children():
+            plain = block.conv2
+            block.conv2 = spatial(kind.kind, design.widths[stage], groups, plain.stride[0])
+    return he(network)
