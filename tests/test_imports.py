@@ -50,6 +50,7 @@ ABLATION = {
     "outlook": May("claim launches slurm"),
     "board": May("claim outlook run slurm sweep"),
     "network": May("design", heavy="top"),
+    "systems": May("design cost family network", heavy="top"),  # a family's own file: test_systems.py
     "data": May("dataset network recipe", "image_folder sources", heavy="top"),
     "sources": May("data dataset", heavy="top"),
     "image_folder": May("data dataset network recipe sources", heavy="top"),

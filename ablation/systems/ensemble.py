@@ -54,7 +54,8 @@ def ensemble(
     evaluation (images, classes), the log of the mean probability.
     """
     from ablation.network import Network
-    from ablation.systems.layers import Ensemble, he
+    from ablation.systems.initial import he
+    from ablation.systems.side_by_side import Ensemble
 
     if isinstance(members, bool) or not isinstance(members, int) or members < 1:
         raise UserError(f"members must be a whole number of at least 1; got {members!r}")

@@ -41,7 +41,7 @@ class Pattern:
         root = word.startswith("root-")
         try:
             found = stages_of(word.removeprefix("root-"), "pattern")
-        except ValueError:
+        except UserError:
             raise UserError(f"unknown pattern {text!r}", remedy=HOW) from None
         if len(found) == 1:
             found = tuple(max(1, found[0] >> stage * root) for stage in range(stages))
@@ -135,7 +135,7 @@ def grouped(
     `low-rank`: a 3x1, then a 1x3. The two factors of a 3x3 have nothing between them: batch norm and ReLU follow both.
     """
     from ablation.network import Network
-    from ablation.systems.layers import he, spatial
+    from ablation.systems.initial import he
 
     image = {"channels": channels, "resolution": resolution, "classes": classes}
     design = design_of(width, blocks, outputs, stem, stem_width, **image)
@@ -143,5 +143,19 @@ def grouped(
     for stage, groups in enumerate(kind.groups):
         for block in network.get_submodule(f"layer{stage + 1}").children():
             plain = block.conv2
-            block.conv2 = spatial(kind.kind, design.widths[stage], groups, plain.stride[0])
+            block.conv2 = _spatial(kind.kind, design.widths[stage], groups, plain.stride[0])
     return he(network)
+
+
+def _spatial(kind: str, width: int, groups: int, stride: int) -> nn.Module:
+    """A 3x3 of `width` channels in some number of groups, or one that is made of factors, in its place."""
+    from torch import nn
+
+    def conv(height: int, across: int, strides: tuple[int, int], groups: int = 1) -> nn.Conv2d:
+        padding = (height // 2, across // 2)
+        return nn.Conv2d(width, width, (height, across), strides, padding, groups=groups, bias=False)
+
+    if kind == "low-rank":
+        return nn.Sequential(conv(3, 1, (stride, 1)), conv(1, 3, (1, stride)))
+    whole = conv(3, 3, (stride, stride), groups if kind == "groups" else width)
+    return nn.Sequential(whole, conv(1, 1, (1, 1))) if kind == "separable" else whole

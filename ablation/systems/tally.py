@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ablation.errors import UserError
+
 BIAS, NORM = 1, 2
 """Parameters for each output channel: of a bias, of a batch norm."""
 
@@ -44,8 +46,8 @@ def halved(side: int) -> int:
 
 
 def stages_of(text: str | int, name: str = "blocks") -> tuple[int, ...]:
-    """`3-4-6-3` as (3, 4, 6, 3). Raises ValueError."""
+    """`3-4-6-3` as (3, 4, 6, 3). Raises UserError."""
     parts = str(text).split("-")
     if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"{name} must be whole numbers, one for each stage, such as 3-4-6-3; got {text!r}")
+        raise UserError(f"{name} must be whole numbers, one for each stage; got {text!r}", remedy="Such as 3-4-6-3.")
     return tuple(map(int, parts))

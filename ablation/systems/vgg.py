@@ -61,7 +61,7 @@ def vgg(
     """
     from torch import nn
 
-    from ablation.systems.layers import he
+    from ablation.systems.initial import he
 
     layers: list[nn.Module] = []
     inputs, side = channels, resolution

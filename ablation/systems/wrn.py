@@ -53,7 +53,8 @@ def wrn(
     """
     from torch import nn
 
-    from ablation.systems.layers import PreActivation, he
+    from ablation.systems.initial import he
+    from ablation.systems.pre_activation import PreActivation
 
     layers: list[nn.Module] = [nn.Conv2d(channels, stem, 3, padding=1, bias=False)]
     inputs = stem
