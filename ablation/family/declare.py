@@ -107,9 +107,9 @@ def family(
     `resolution` and `classes` are given what the budget or the data set says. A network that is made for one kind of
     image says so here instead. `multiple`: the solved knob is a multiple of it (a number, or a callable of the other
     knobs, such as `lambda knobs: knobs["heads"]`). `cost`: a closed form, called with the function's own arguments,
-    that gives (params, macs) or (params, macs, activations); without one, or where it gives None, the network is counted
-    on the meta device.
-    Raises UserError where `solve` or an axis is no parameter of the function. The function stays callable as it was.
+    that gives (params, macs) or (params, macs, activations); without one, or where it gives None, the network is
+    counted on the meta device. Raises UserError where `solve` or an axis is no parameter of the function. The function
+    stays callable as it was.
     """
     given = {"channels": channels, "resolution": resolution, "classes": classes}
     image = {name: value for name, value in given.items() if value is not None}

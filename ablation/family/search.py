@@ -73,10 +73,11 @@ def solve_family(
 ) -> FamilySolution:
     """The network of the family that meets a budget with these knobs, by the knob it is solved for.
 
-    Where there is none (a family of one size), that one, however far from the budget. Else the nearest whole number by `match` (one of `MATCHED`; memory of `batch` images; time as `clock` tells it), of two
-    equally near the smaller; a multiple of the family's `multiple`. `image` (channels, resolution, classes) is the
-    budget's own design's unless given. The answer's cost is counted on its network, and held against the closed form
-    where there is one. Raises UserError where the network can't be built, or its cost does not grow with the knob.
+    Where there is none (a family of one size), that one, however far from the budget. Else the nearest whole number by
+    `match` (one of `MATCHED`; memory of `batch` images; time as `clock` tells it), of two equally near the smaller; a
+    multiple of the family's `multiple`. `image` (channels, resolution, classes) is the budget's own design's unless
+    given. The answer's cost is counted on its network, and held against the closed form where there is one. Raises
+    UserError where the network can't be built, or its cost does not grow with the knob.
     """
     family.check(knobs, free=True)
     rule, base = family_rule(budget, match, tolerance, batch, clock), budget.base

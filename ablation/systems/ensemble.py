@@ -14,13 +14,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def member_of(width: int, blocks: str, stem: str, **image: int) -> Design:
+def member_of(width: int, blocks: str, stem: str, channels: int, resolution: int, classes: int) -> Design:
     """One member: a ResNet of bottlenecks, every part of which grows with `width` (64 and 3-4-6-3: ResNet-50)."""
     counts = stages_of(blocks)
     widths = tuple(width << stage for stage in range(len(counts)))
-    outputs = tuple(4 * own for own in widths)
     return Design(
-        blocks=counts, cardinality=1, widths=widths, outputs=outputs, stem=stem, stem_width=width, **image
+        blocks=counts,
+        cardinality=1,
+        widths=widths,
+        outputs=tuple(4 * own for own in widths),
+        stem=stem,
+        stem_width=width,
+        classes=classes,
+        resolution=resolution,
+        channels=channels,
     )
 
 
@@ -34,7 +41,7 @@ def cost(
     classes: int = 1000,
 ) -> tuple[int, int, int]:
     """(params, macs, activations): `members` times one member's."""
-    one = cost_of_design(member_of(width, blocks, stem, channels=channels, resolution=resolution, classes=classes))
+    one = cost_of_design(member_of(width, blocks, stem, channels, resolution, classes))
     return members * one.params, members * one.macs, members * one.activations
 
 
@@ -59,5 +66,5 @@ def ensemble(
 
     if isinstance(members, bool) or not isinstance(members, int) or members < 1:
         raise UserError(f"members must be a whole number of at least 1; got {members!r}")
-    design = member_of(width, blocks, stem, channels=channels, resolution=resolution, classes=classes)
+    design = member_of(width, blocks, stem, channels, resolution, classes)
     return Ensemble([he(Network(design)) for _ in range(members)])

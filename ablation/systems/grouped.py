@@ -57,12 +57,29 @@ def multiple(knobs: dict[str, Any]) -> int:
     return math.lcm(*(count // math.gcd(count, 1 << stage) for stage, count in enumerate(groups)))
 
 
-def design_of(width: int, blocks: str, outputs: int, stem: str, stem_width: int, **image: int) -> Design:
+def design_of(
+    width: int,
+    blocks: str,
+    outputs: int,
+    stem: str,
+    stem_width: int,
+    channels: int,
+    resolution: int,
+    classes: int,
+) -> Design:
     """The ResNet whose 3x3 are then cut: `width` channels inside the first stage's blocks, `outputs` out of them."""
     counts = stages_of(blocks)
-    stages = range(len(counts))
-    wide = {"widths": tuple(width << stage for stage in stages), "outputs": tuple(outputs << stage for stage in stages)}
-    return Design(blocks=counts, cardinality=1, stem=stem, stem_width=stem_width, **wide, **image)
+    return Design(
+        blocks=counts,
+        cardinality=1,
+        widths=tuple(width << stage for stage in range(len(counts))),
+        outputs=tuple(outputs << stage for stage in range(len(counts))),
+        stem=stem,
+        stem_width=stem_width,
+        classes=classes,
+        resolution=resolution,
+        channels=channels,
+    )
 
 
 def cost(
@@ -77,9 +94,7 @@ def cost(
     classes: int = 1000,
 ) -> tuple[int, int, int]:
     """(params, macs, activations): the ResNet's, with each 3x3 replaced."""
-    design = design_of(
-        width, blocks, outputs, stem, stem_width, channels=channels, resolution=resolution, classes=classes
-    )
+    design = design_of(width, blocks, outputs, stem, stem_width, channels, resolution, classes)
     price, tally, side = cost_of_design(design), Tally(), _first_side(design)
     kind = Pattern.of(pattern, len(design.blocks))
     for stage, count in enumerate(design.blocks):
@@ -137,13 +152,12 @@ def grouped(
     from ablation.network import Network
     from ablation.systems.initial import he
 
-    image = {"channels": channels, "resolution": resolution, "classes": classes}
-    design = design_of(width, blocks, outputs, stem, stem_width, **image)
+    design = design_of(width, blocks, outputs, stem, stem_width, channels, resolution, classes)
     kind, network = Pattern.of(pattern, len(design.blocks)), Network(design)
     for stage, groups in enumerate(kind.groups):
-        for block in network.get_submodule(f"layer{stage + 1}").children():
-            plain = block.conv2
-            block.conv2 = _spatial(kind.kind, design.widths[stage], groups, plain.stride[0])
+        for index, block in enumerate(network.get_submodule(f"layer{stage + 1}").children()):
+            stride = 2 if stage and not index else 1
+            block.conv2 = _spatial(kind.kind, design.widths[stage], groups, stride)
     return he(network)
 
 

@@ -17,6 +17,7 @@ class NormAct(BatchNorm):
 
     def __init__(self, norm: BatchNormAct2d) -> None:
         super().__init__(norm.num_features)
+        assert norm.momentum is not None  # 0.1 in all of timm's Inceptions
         self.eps, self.momentum, self.act = norm.eps, norm.momentum, norm.act
         for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
             setattr(self, name, getattr(norm, name))

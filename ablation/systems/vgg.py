@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ablation.errors import UserError
@@ -37,7 +38,7 @@ def cost(
             inputs = outputs
         side = max(1, side // 2)
     sizes = [inputs * pool * pool, *[hidden] * (2 if hidden else 0), classes]
-    for one, two in zip(sizes, sizes[1:], strict=False):
+    for one, two in pairwise(sizes):
         tally.linear(one, two)
     return tally.total
 
@@ -86,7 +87,7 @@ def _classifier(inputs: int, hidden: int, dropout: float, classes: int) -> nn.Mo
 
     sizes = [inputs, *[hidden] * (2 if hidden else 0)]
     layers: list[nn.Module] = []
-    for one, two in zip(sizes, sizes[1:], strict=False):
+    for one, two in pairwise(sizes):
         layers += [nn.Linear(one, two), nn.ReLU(inplace=True), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
