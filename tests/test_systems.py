@@ -1,9 +1,13 @@
 """The systems' networks: each trains, starts as the paper's, and an ensemble's members are independent."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
-from systems import FASHION, design_of
+from systems import FASHION, PLACES, design_of, name_of
 from torch import nn
 
 from ablation.execution import Execution
@@ -12,6 +16,7 @@ from ablation.network import BatchNorm, set_norm_batch, stream
 from ablation.recipe import Recipe, recipe_fields
 from ablation.step import first_network, optimiser_of, step
 
+ROOT = Path(__file__).parent.parent
 SMALL = {
     "vgg": {"width": 2, "depth": 11, "batch_norm": True, "hidden": 8, "pool": 1, "dropout": 0.0},
     "wrn": {"width": 4, "depth": 10, "stem": 4},
@@ -27,9 +32,10 @@ def test_each_trains_in_the_engine(name, precision):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["inception_v3", "inception_v4", "inception_resnet_v2"])
-def test_each_inception_trains_in_the_engine(name):
-    trains(design_of(name, {}, {"channels": 1, "resolution": 75, "classes": 10}), "fp32", images=4)
+def test_each_inception_trains_in_the_engine(name, precision):
+    trains(design_of(name, {}, {"channels": 1, "resolution": 75, "classes": 10}), precision, images=4)
 
 
 def trains(design, precision, images=16):
@@ -152,3 +158,18 @@ def test_a_seed_s_network_says_what_it_said(name):
     logits = network(digits().double())
     pattern = torch.arange(logits.numel(), dtype=torch.float64).cos().reshape(logits.shape)
     assert (logits * pattern).sum().item() == pytest.approx(SAID[name], rel=1e-6)
+
+
+LIGHT = """
+import sys
+from ablation.family import load_family
+for name in sys.argv[1:]:
+    load_family(name)
+sys.exit(f"imported {found}" if (found := {"torch", "torchvision", "timm"} & sys.modules.keys()) else 0)
+"""
+
+
+def test_a_family_s_file_and_its_closed_form_need_no_torch():
+    names = [name_of(system) for system in PLACES]
+    done = subprocess.run([sys.executable, "-c", LIGHT, *names], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
