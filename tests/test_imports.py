@@ -50,7 +50,6 @@ ABLATION = {
     "outlook": May("claim launches slurm"),
     "board": May("claim outlook run slurm sweep"),
     "network": May("design", heavy="top"),
-    "systems": May("design cost family network", heavy="top"),  # a family's own file: test_systems.py
     "data": May("dataset network recipe", "image_folder sources", heavy="top"),
     "sources": May("data dataset", heavy="top"),
     "image_folder": May("data dataset network recipe sources", heavy="top"),
@@ -86,6 +85,7 @@ ABLATION = {
     "cancel": May(SPINE),
     "clean": May(SPINE),
     "doctor": May(f"{SPINE} schema site", "execution sources image_folder launch", heavy="inside"),
+    "systems": May("design cost family network", heavy="top"),  # a family's own file: test_systems.py
 }
 DRAWN = (
     "analysis.labels analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings "

@@ -14,7 +14,6 @@ from ablation.family.count import checked, closed_form, count
 from ablation.family.search import FamilySolution, solve_family
 from ablation.plan.family_verify import verify_family
 
-
 KNOBS = [
     ("vgg", {"width": 3, "depth": 16, "hidden": 12, "pool": 2}),
     ("vgg", {"width": 2, "depth": 19, "batch_norm": True, "hidden": 0, "pool": 1}),
