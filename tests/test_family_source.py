@@ -109,3 +109,30 @@ def test_an_edited_module_is_read_again(tmp_path, monkeypatch, name, line):
     for ratio in (1, 10, 100):
         (tmp_path / "mylab" / "deeper.py").write_text(f"RATIO = {ratio}\n")
         assert count(load_family(name), {"width": 1}, IMAGE).params == 795 * ratio + 10
+
+
+@pytest.mark.parametrize(
+    ("edited", "changes"),
+    [
+        ("ablation/systems/wrn.py", True),
+        ("ablation/systems/tally.py", True),
+        ("ablation/systems/initial.py", True),
+        ("ablation/systems/vgg.py", False),
+        ("ablation/network.py", False),
+    ],
+)
+def test_the_toolkit_s_own_families_are_digested_with_what_they_import_from_their_folder(
+    edited, changes, tmp_path, monkeypatch
+):
+    import shutil
+
+    from ablation.family import source
+
+    before = source_of("ablation.systems.wrn:wrn")
+    shutil.copytree(source.SYSTEMS.parent, tmp_path / "ablation")
+    monkeypatch.setattr(source, "SYSTEMS", tmp_path / "ablation" / "systems")
+    monkeypatch.setattr(source, "TOOLKIT", {tmp_path / "ablation"})
+    assert source_of(f"{tmp_path}/ablation/systems/wrn.py:wrn") == before, "wherever the toolkit lies"
+    with (tmp_path / edited).open("a") as file:
+        file.write("# a word\n")
+    assert (source_of(f"{tmp_path}/ablation/systems/wrn.py:wrn") != before) == changes

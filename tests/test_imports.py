@@ -85,6 +85,7 @@ ABLATION = {
     "cancel": May(SPINE),
     "clean": May(SPINE),
     "doctor": May(f"{SPINE} schema site", "execution sources image_folder launch", heavy="inside"),
+    "systems": May("design cost family network", heavy="top"),  # a family's own file: test_systems.py
 }
 DRAWN = (
     "analysis.labels analysis.collect analysis.statistics analysis.published analysis.looks analysis.findings "

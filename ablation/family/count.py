@@ -66,10 +66,18 @@ def count(family: Family, knobs: Knobs, image: dict[str, int]) -> Cost:
 
 def price(family: Family, knobs: Knobs, image: dict[str, int]) -> Cost:
     """The cost by the family's own closed form where it gives one, else `count`."""
+    return closed_form(family, knobs, image) or count(family, knobs, image)
+
+
+def closed_form(family: Family, knobs: Knobs, image: dict[str, int]) -> Cost | None:
+    """The cost that the family says itself; None where it doesn't. Raises UserError where that fails."""
     if family.cost is None:
-        return count(family, knobs, image)
+        return None
     with _plainly(f"the closed form of {family.name} fails at {spelled(knobs)}", "Mend cost=, or leave it out."):
-        params, macs, *rest = family.cost(**family.arguments(knobs, image))
+        said = family.cost(**family.arguments(knobs, image))
+        if said is None:
+            return None
+        params, macs, *rest = said
         return Cost(params, macs, rest[0] if rest else None, None)
 
 

@@ -23,13 +23,14 @@ class Family:
     name: str
     """As it is named in YAML: `mylab.blocks:convnext` or `blocks.py:convnext`."""
     function: Callable[..., Any]
-    solve: str
-    """The knob that is solved for, a whole number that the cost grows with."""
+    solve: str | None
+    """The knob that is solved for, a whole number that the cost grows with; None: it has one size."""
     axes: tuple[str, ...]
     multiple: int | Callable[[Knobs], int]
     """What the solved knob is a multiple of; a callable is given the other knobs."""
     cost: Callable[..., Any] | None
-    """The closed form: called like the function, it gives (params, macs) or (params, macs, activations)."""
+    """The closed form: called like the function, it gives (params, macs) or (params, macs, activations), or None where
+    it does not say."""
     image: Mapping[str, int] = field(default_factory=dict, hash=False)
     """The image fields that the network is made for, where it is made for one size."""
 
@@ -90,7 +91,7 @@ class Family:
 
 
 def family(
-    solve: str = "width",
+    solve: str | None = "width",
     axes: Sequence[str] = (),
     *,
     multiple: int | Callable[[Knobs], int] = 1,
@@ -99,14 +100,16 @@ def family(
     resolution: int | None = None,
     classes: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare that a function builds a network from knobs: `solve` is solved for, `axes` are compared.
+    """Declare that a function builds a network from knobs: `solve` is solved for (None: nothing is, the network has one
+    size), `axes` are compared.
 
     The function's parameters are the knobs; those with a default may be left out. Parameters named `channels`,
     `resolution` and `classes` are given what the budget or the data set says. A network that is made for one kind of
     image says so here instead. `multiple`: the solved knob is a multiple of it (a number, or a callable of the other
     knobs, such as `lambda knobs: knobs["heads"]`). `cost`: a closed form, called with the function's own arguments,
-    that gives (params, macs) or (params, macs, activations); without one the network is counted on the meta device.
-    Raises UserError where `solve` or an axis is no parameter of the function. The function stays callable as it was.
+    that gives (params, macs) or (params, macs, activations); without one, or where it gives None, the network is
+    counted on the meta device. Raises UserError where `solve` or an axis is no parameter of the function. The function
+    stays callable as it was.
     """
     given = {"channels": channels, "resolution": resolution, "classes": classes}
     image = {name: value for name, value in given.items() if value is not None}
@@ -116,7 +119,7 @@ def family(
         for kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
             if any(parameter.kind is kind for parameter in inspect.signature(function).parameters.values()):
                 raise UserError(f"family {own.name}: every knob must have a name", remedy="Replace * and ** by names.")
-        for knob in (solve, *axes):
+        for knob in (*([] if solve is None else [solve]), *axes):
             if knob not in own.knobs:
                 raise UserError(f"family {own.name} has no parameter {knob!r}", remedy=did_you_mean(knob, own.knobs))
         setattr(function, ATTRIBUTE, own)

@@ -73,15 +73,18 @@ def solve_family(
 ) -> FamilySolution:
     """The network of the family that meets a budget with these knobs, by the knob it is solved for.
 
-    The nearest whole number by `match` (one of `MATCHED`; memory of `batch` images; time as `clock` tells it), of two
-    equally near the smaller; a multiple of the family's `multiple`. `image` (channels, resolution, classes) is the
-    budget's own design's unless given. The answer's cost is counted on its network, and held against the closed form
-    where there is one. Raises UserError where the network can't be built, or its cost does not grow with the knob.
+    Where there is none (a family of one size), that one, however far from the budget. Else the nearest whole number by
+    `match` (one of `MATCHED`; memory of `batch` images; time as `clock` tells it), of two equally near the smaller; a
+    multiple of the family's `multiple`. `image` (channels, resolution, classes) is the budget's own design's unless
+    given. The answer's cost is counted on its network, and held against the closed form where there is one. Raises
+    UserError where the network can't be built, or its cost does not grow with the knob.
     """
     family.check(knobs, free=True)
     rule, base = family_rule(budget, match, tolerance, batch, clock), budget.base
     size = family.images(image or {"channels": base.channels, "resolution": base.resolution, "classes": base.classes})
     search = Search(family, budget, replace(rule, match=_by_cost(rule, budget)), knobs, size)
+    if family.solve is None:
+        return _solution(search, rule, 1)
     value = search.nearest()
     if rule.match == TIME:
         value = _nearest_in_time(search, rule, value)
@@ -94,7 +97,7 @@ def _by_cost(rule: Rule, budget: Budget) -> str:
 
 
 def _nearest_in_time(search: Search, rule: Rule, value: int) -> int:
-    assert rule.clock
+    assert rule.clock and search.family.solve
     rule.clock.bounds(search.design(value), search.family.solve)
 
     def errors(n: int) -> list[float]:
@@ -109,7 +112,8 @@ def _solution(search: Search, rule: Rule, value: int) -> FamilySolution:
     design, budget = search.design(value), search.budget
     timed = time_of(rule.clock, budget, design) if rule.match == TIME and rule.clock else rule.time(budget, design)
     missed = [time_error(timed, budget)] if rule.match == TIME and timed else search.errors(value)
-    around = [near for near in (value - search.step, value + search.step) if near > 0]
+    steps = (value - search.step, value + search.step) if search.family.solve else ()
+    around = [near for near in steps if near > 0]
     return FamilySolution(
         design=design,
         cost=checked(search.family, search.at(value), search.image),
@@ -142,8 +146,8 @@ class Search:
         return MATCHES[self.rule.match]
 
     def at(self, value: int) -> Knobs:
-        """All knobs, with the solved one at a value."""
-        return {**self.knobs, self.family.solve: value}
+        """All knobs, with the solved one at a value, where there is one."""
+        return {**self.knobs, self.family.solve: value} if self.family.solve else dict(self.knobs)
 
     def design(self, value: int) -> FamilyDesign:
         """The network at a value of the solved knob."""

@@ -2,7 +2,7 @@
 
 Imports are read from the text (AST), never run. Beside it: below the file's folder or its package's root. What is
 installed, the standard library and this toolkit are not part of a family; the engine's version and `run.json` speak of
-those.
+those. The toolkit's own families (`ablation/systems`) are digested with what they import from that folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+SYSTEMS = Path(__file__).resolve().parents[1] / "systems"
 TOOLKIT = {Path(__file__).resolve().parents[2] / name for name in ("ablation", "analysis")}
 
 
@@ -40,7 +41,7 @@ def beside(path: Path) -> dict[Path, str]:
     waiting = [start]
     while waiting:
         for file, name in _imports(waiting.pop(), start):
-            if not _is_own(file):
+            if not _is_own(file, start):
                 continue
             waiting += [] if file in found else [file]
             found[file] = found.get(file) or name
@@ -53,7 +54,9 @@ def plain(path: Path | str) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _is_own(file: Path) -> bool:
+def _is_own(file: Path, start: Path) -> bool:
+    if start.resolve().is_relative_to(SYSTEMS):
+        return file.resolve().is_relative_to(SYSTEMS)
     return not {"site-packages", "dist-packages"} & set(file.parts) and TOOLKIT.isdisjoint(file.resolve().parents)
 
 

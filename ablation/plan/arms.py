@@ -19,6 +19,8 @@ from ablation.plan.edit import value_of
 from ablation.plan.new_file import family_question, question
 from ablation.solver import Solution
 
+ONE_SIZE = "It has one size: allow a wider --tolerance, or write the arm that is printed into the file yourself."
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -88,7 +90,8 @@ def family_ladder(family: Family, budget: Budget, rows: list[FamilySolution], as
     """
     function = family.function.__name__
     bad = "; ".join(_others(row.design, family.solve) for row in rows if not row.admissible)
-    _check(bad, family.solve, "Leave it out of --axis, or allow a wider --tolerance.", [r.design.name for r in rows])
+    remedy = "Leave it out of --axis, or allow a wider --tolerance." if family.solve else ONE_SIZE
+    _check(bad, family.solve or "size", remedy, [r.design.name for r in rows])
     same = [row for row in rows if own is not None and family.complete(row.design.knobs) == family.complete(own)]
     knobs = [knob for knob in family.knobs if knob != family.solve]
     return Ladder(
@@ -108,7 +111,7 @@ def panel_name(family: Family, asked: str) -> str:
     return f"{family.function.__name__} {asked}"
 
 
-def _others(design: FamilyDesign, solve: str) -> str:
+def _others(design: FamilyDesign, solve: str | None) -> str:
     return ", ".join(f"{knob}={value}" for knob, value in design.values if knob != solve) or design.name
 
 

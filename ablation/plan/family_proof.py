@@ -39,6 +39,7 @@ def _block(found: dict[str, float | None]) -> dict[str, float | None]:
 
 
 def _entry(family: Family, row: FamilySolution, pick: Pick) -> dict[str, Any]:
+    assert family.solve  # a family of one size has no other picks
     knobs = {**row.design.knobs, family.solve: pick.value}
     return {"name": pick.name, "knobs": knobs, "value": pick.value, "errors": _block(pick.errors)}
 
@@ -50,7 +51,8 @@ def errors_of(row: FamilySolution, batch: int) -> dict[str, float | None]:
 
 def neighbours(family: Family, row: FamilySolution) -> list[Pick]:
     """The next smaller and the next larger value of the solved knob, where they can be built."""
-    return [Pick(row.design.at(family.solve, value).name, value, found) for value, found in row.neighbours]
+    solve = family.solve or ""  # without one there are no neighbours
+    return [Pick(row.design.at(solve, value).name, value, found) for value, found in row.neighbours]
 
 
 def others(family: Family, rule: Rule, row: FamilySolution) -> dict[str, Pick]:
@@ -65,7 +67,7 @@ def others(family: Family, rule: Rule, row: FamilySolution) -> dict[str, Pick]:
             other = solve_family(family, row.budget, fixed, match, rule.tolerance, row.design.image, rule.batch)
         except UserError:
             continue
-        if other.design != row.design:
+        if family.solve and other.design != row.design:
             value = other.design.knobs[family.solve]
             picks[match] = Pick(other.design.name, value, errors_of(other, rule.batch))
     return picks

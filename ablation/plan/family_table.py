@@ -52,21 +52,23 @@ def show(family: Family, budget: Budget, rule: Rule, rows: list[FamilySolution])
     knobs = list(dict.fromkeys(knob for row in rows for knob in row.design.knobs if knob != family.solve))
     table = Table(title=f"{family.name} at the budget {budget.name}", title_justify="left")
     shown = RESIDUALS if rule.match == "memory" else MEASURES
-    for heading in (*knobs, family.solve, *(WORDS[name] for name in shown)):
+    solved = [family.solve] if family.solve else []
+    for heading in (*knobs, *solved, *(WORDS[name] for name in shown)):
         table.add_column(heading, justify="right")
     for _ in range(timed := bool(rule.clock)):
         table.add_column("time", justify="right")
     table.add_column("")
     goal = [f"{budget.scale:g}"] * timed
     targets = (_count(name, amount(budget, name, rule.batch)) for name in shown)
-    table.add_row(*[""] * (len(knobs) + 1), *targets, *goal, "budget", end_section=True)
+    table.add_row(*[""] * len([*knobs, *solved]), *targets, *goal, "budget", end_section=True)
     for row in rows:
         own = row.design.knobs
         prices = {name: amount(row.cost, name, rule.batch) for name in shown}
         cells = [f"{_count(name, price)}{_error(row.error(name, rule.batch))}" for name, price in prices.items()]
         cells += [time_cell(row)] * timed
-        mark = row.design.name if row.admissible else f"no admissible {family.solve}"
-        table.add_row(*(str(own.get(knob, "")) for knob in knobs), str(own[family.solve]), *cells, mark)
+        unfit = f"no admissible {family.solve}" if family.solve else f"{row.design.name}: one size, not at the budget"
+        mark = row.design.name if row.admissible else unfit
+        table.add_row(*(str(own.get(knob, "")) for knob in [*knobs, *solved]), *cells, mark)
     print_table(table)
 
 
@@ -84,16 +86,20 @@ def explain(family: Family, rule: Rule, rows: list[FamilySolution]) -> str:
     """The lines under the table: how was matched, the next values on either side, the rows as arms."""
     shown = RESIDUALS if rule.match == "memory" else MEASURES
     what = {"both": "params and MACs"}.get(rule.match, WORDS.get(rule.match, rule.match))
-    lines = [f"Matched ({rule.match}): {what}, to the nearest {family.solve}, within {rule.tolerance * 100:.4g}%."]
+    within = f"within {rule.tolerance * 100:.4g}%"
+    lines = [f"Matched ({rule.match}): {what}, to the nearest {family.solve}, {within}."]
+    if family.solve is None:
+        lines = [f"{family.name} has one size and can't be brought to the budget: no knob is solved for."]
+        lines += [f"At the budget ({rule.match}) means: {what} {within}."]
     lines += [MEMORY.format(batch=rule.batch)] if rule.match == "memory" else []
-    for row in rows:
+    for row in rows if family.solve else []:
         near = {value: {m: e for m, e in found.items() if m in shown} for value, found in row.neighbours}
         next_ones = "; ".join(f"{family.solve}={value}: {_errors(found)}" for value, found in near.items())
         lines.append(f"Next to {row.design.name}: {next_ones or 'none can be built'}.")
     lines += apart(rows, rule.batch)
     form = " They equal the family's closed form." if family.cost else ""
     lines.append(f"Counted on the networks (meta device): MACs are FlopCounterMode's forward count, halved.{form}")
-    fitting = [row for row in rows if row.admissible]
+    fitting = [row for row in rows if row.admissible or family.solve is None]
     lines += ["As arms of a sweep:"] if fitting else []
     return "\n".join([*lines, *(f"  - {inline(family_arm(row))}" for row in fitting)])
 

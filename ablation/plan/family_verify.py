@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ablation.errors import UserError, first_line
 from ablation.family import Family
-from ablation.family.count import build, price
+from ablation.family.count import build, closed_form
 from ablation.family.search import FamilySolution
 from ablation.plan.verify import Counts, count_with_fvcore, differences
 
@@ -51,7 +51,7 @@ def verify_family(family: Family, row: FamilySolution) -> FamilyCounts:
     """
     import torch
 
-    design, said = row.design, price(family, row.design.knobs, row.design.image)
+    design, said = row.design, closed_form(family, row.design.knobs, row.design.image)
     network = build(family, design.knobs, design.image).eval().to(memory_format=torch.channels_last)
     images = torch.zeros(1, design.channels, design.resolution, design.resolution)
     macs, activations, products = _by_fvcore(design.name, network, images.to(memory_format=torch.channels_last))
@@ -59,7 +59,7 @@ def verify_family(family: Family, row: FamilySolution) -> FamilyCounts:
     found = {"params": {"built": built}, "macs": {FVCORE: macs}, "activations": {FVCORE: activations}}
     counts = {}
     for measure, others in found.items():
-        stated = getattr(said, measure) if family.cost else None
+        stated = getattr(said, measure) if said else None
         form = {"closed form": stated} if stated is not None else {}
         counts[measure] = form | {TORCH if measure == "macs" else "meta device": getattr(row.cost, measure)} | others
     unseen = _unseen(row, macs, activations, products, _layers(family, row)) if products else {}
