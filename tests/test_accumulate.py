@@ -3,7 +3,7 @@
 import pytest
 import ranks
 import torch
-from several import agree, prepared, processes
+from several import MODERN, agree, prepared, processes
 
 from ablation.accumulate import largest_micro_batch
 from ablation.errors import UserError
@@ -85,6 +85,15 @@ def test_a_family_on_two_processes_is_the_one_on_one_unused_parameters_and_all(s
     (one, whole), (many, parts) = start("one"), start("many")
     assert ranks.train(**whole) == "done"
     assert processes(2, 1, parts) == ["done"] * 2
+    assert agree(one, many)
+
+
+@pytest.mark.parametrize(("world", "micro"), [(1, 12), (3, 8)], ids=["in parts", "3 processes, in parts"])
+def test_a_modern_recipe_is_the_same_run_in_parts(small_sweep, small_fashion, tmp_path, world, micro):
+    (one, whole), (many, parts) = (prepared(small_sweep, small_fashion, tmp_path / name, *MODERN) for name in "ab")
+    parts |= {"micro_batch": micro}
+    assert ranks.train(**whole) == "done"
+    assert (processes(world, 1, parts) if world > 1 else [ranks.train(**parts)]) == ["done"] * world
     assert agree(one, many)
 
 
