@@ -49,8 +49,8 @@ def start(tmp_path, small_fashion):
     """Make the folder of a family's run below a name; its paths, and what `ranks.train` needs to train it."""
     (tmp_path / "nets.py").write_text(NET)
 
-    def start(name, **knobs):
-        family, knobs = f"{tmp_path}/nets.py:net", {"width": 4, **knobs}
+    def start(name, family=f"{tmp_path}/nets.py:net", **knobs):
+        knobs = {"width": 4, **knobs}
         price = count(load_family(family), knobs, {"channels": 1, "resolution": 28, "classes": 10})
         written = ", ".join(f"{key}: {value}" for key, value in knobs.items())
         (tmp_path / "own.yaml").write_text(f"""\
@@ -94,6 +94,13 @@ def test_a_modern_recipe_is_the_same_run_in_parts(small_sweep, small_fashion, tm
     parts |= {"micro_batch": micro}
     assert ranks.train(**whole) == "done"
     assert (processes(world, 1, parts) if world > 1 else [ranks.train(**parts)]) == ["done"] * world
+    assert agree(one, many)
+
+
+def test_an_ensemble_is_the_same_run_in_parts(start):
+    family, knobs = "ablation.systems.ensemble:ensemble", {"members": 2, "blocks": "1-1-1", "stem": "small"}
+    (one, whole), (many, parts) = (start(name, family, **knobs) for name in "ab")
+    assert ranks.train(**whole) == ranks.train(**parts, micro_batch=12) == "done"
     assert agree(one, many)
 
 
