@@ -25,7 +25,7 @@ AREA, ASPECT = (0.02, 0.33), (0.3, 3.3)
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class BatchAugmentation:
     """Erasing and mixing, for the images `share` of each batch."""
 
     recipe: Recipe
@@ -82,9 +82,9 @@ class Augmentation:
         return torch.stack(shares), torch.stack(weights)
 
 
-def augmentation(recipe: Recipe, classes: int, seed: int, share: slice) -> Augmentation | None:
+def augmentation(recipe: Recipe, classes: int, seed: int, share: slice) -> BatchAugmentation | None:
     """What a recipe does to whole batches; None where it is nothing."""
-    found = Augmentation(recipe, classes, seed, share)
+    found = BatchAugmentation(recipe, classes, seed, share)
     return found if found.needed else None
 
 

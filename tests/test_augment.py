@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ablation.augment import AREA, Augmentation, augmentation, rectangles
+from ablation.augment import AREA, BatchAugmentation, augmentation, rectangles
 from ablation.recipe import Recipe, recipe_fields
 
 ALL = slice(0, 32)
@@ -21,7 +21,7 @@ def batch(share=ALL):
 
 
 def augmented(share=ALL, step=3, seed=0, **changes):
-    return Augmentation(recipe(**changes), 7, seed, share)(batch(share), step)
+    return BatchAugmentation(recipe(**changes), 7, seed, share)(batch(share), step)
 
 
 BOTH = {"mixup": 0.4, "cutmix": 1.0, "erasing": 0.5}
@@ -49,7 +49,7 @@ def test_draws_depend_on_the_seed_and_the_step_alone():
 def test_memory_stays_channels_last_and_the_batch_as_it_was():
     given, (images, _) = batch(), augmented(**BOTH)
     assert images.is_contiguous(memory_format=torch.channels_last)
-    Augmentation(recipe(**BOTH), 7, 0, ALL)(given, 3)
+    BatchAugmentation(recipe(**BOTH), 7, 0, ALL)(given, 3)
     assert torch.equal(given[0], batch()[0])
 
 
