@@ -169,6 +169,26 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "one-cycle",
         "augment": ("flip",),
     },
+    "fashion-modern": {
+        "momentum": 0.9,
+        "nesterov": False,
+        "epochs": 6,
+        "batch": 128,
+        "norm_batch": 128,
+        "lr": 0.8,
+        "weight_decay": 1e-4,
+        "norm_weight_decay": 0.0,
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "warmup_from": 0.01,
+        "label_smoothing": 0.1,
+        "augment": ("crop", "flip"),
+        "padding": 2,
+        "erasing": 0.1,
+        "mixup": 0.2,
+        "ema_decay": 0.99957,
+        "ema_steps": 4,
+    },
 }
 
 
