@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ablation.data import Batch
 from ablation.distributed import Group
 from ablation.errors import UserError
 from ablation.execution import Execution
+from ablation.family import FamilyDesign
 from ablation.family.network import seed_step
+from ablation.loss import forward, told
 from ablation.network import batch_norm_buffers, commit_together, forget
+from ablation.run import Run
 from ablation.shares import micro_batches
+from ablation.step import WholeStep
 
 
 @dataclass(frozen=True)
@@ -61,26 +65,27 @@ class PartedStep:
         self.seed, self.promise = seed, Promise(network, execution.device) if seed is not None else None
 
     def __call__(self, batch: Batch, label_smoothing: float, step: int) -> tuple[Tensor, Tensor]:
-        """The mean loss over this rank's images, and their logits, (images, classes), in fp32 or better.
+        """The mean loss over this rank's images, and their guesses, (images, classes), in fp32 or better.
 
         The gradients are of the mean loss over all ranks' images, and so are the running statistics.
         """
         images, labels = batch
         pieces = micro_batches(self.parts.share, self.parts.micro)
-        losses, logits = [], []
+        losses, guesses = [], []
         self.optimiser.zero_grad()
         for piece in pieces:
             self._begin(step, piece.start)
             here = slice(piece.start - self.parts.share.start, piece.stop - self.parts.share.start)
             with self._last() if piece is pieces[-1] else self._more():
-                loss, guesses = _pass(self.model, self.execution, images[here], labels[here], label_smoothing)
+                loss, logits = forward(self.model, self.execution, images[here], labels[here], label_smoothing)
                 # ranks' gradients are averaged, and their shares may be uneven
-                (loss * (len(guesses) * self.group.world / self.parts.batch)).backward()
-            losses.append(loss.detach() * len(guesses))
-            logits.append(guesses.detach())
+                (loss * (len(logits) * self.group.world / self.parts.batch)).backward()
+            loss, found = told(loss.detach(), logits.detach())
+            losses.append(loss * len(found))
+            guesses.append(found)
         self.optimiser.step()
         commit_together(self.network, self.group.sum)
-        return torch.stack(losses).sum() / len(labels), torch.cat(logits)
+        return torch.stack(losses).sum() / len(labels), torch.cat(guesses)
 
     def _begin(self, step: int, image: int) -> None:
         """Set the random stream of a pass: each has its own, the batch's first that of a batch in one piece."""
@@ -101,13 +106,32 @@ class PartedStep:
         return self.group.agree(self.group.together(promise.warning)) if promise else None
 
 
-def _pass(
-    model: nn.Module, execution: Execution, images: Tensor, labels: Tensor, label_smoothing: float
-) -> tuple[Tensor, Tensor]:
-    with execution.autocast():
-        logits = model(images.to(execution.dtype))
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
+def how_to_step(
+    run: Run,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    execution: Execution,
+    group: Group,
+    share: slice,
+    micro_batch: int | None,
+) -> tuple[WholeStep | PartedStep, str | None]:
+    """How a rank does its `share` of a run's steps, and what is to be said of it; all ranks call it together.
+
+    In micro-batches of `micro_batch` images; by default, on a GPU, of as many as fit.
+    """
+    design, recipe, images = run.design, run.recipe, share.stop - share.start
+    seed = run.seed if isinstance(design, FamilyDesign) else None
+    micro = micro_batch or images
+    if not micro_batch and execution.device == "cuda":
+        side = recipe.train_resolution or design.resolution
+        image = (design.channels, side, side)
+        fit = partial(largest_micro_batch, network, execution, image, images, recipe.norm_batch)
+        micro = group.together(fit)
+    parts = Parts(recipe.batch, share, micro)
+    if group.world == 1 and parts.whole:
+        return WholeStep(network, optimiser, execution, seed), None
+    message = f"{images} images in micro-batches of {micro}" if micro < images else None
+    return PartedStep(network, optimiser, execution, parts, group, seed), message
 
 
 def largest_micro_batch(
@@ -141,7 +165,7 @@ def _fits(network: nn.Module, execution: Execution, image: tuple[int, int, int],
     try:
         x = torch.zeros((images, *image), device=execution.device).to(memory_format=torch.channels_last)
         labels = torch.zeros(images, dtype=torch.int64, device=execution.device)
-        _pass(network, execution, x, labels, 0.0)[0].backward()
+        forward(network, execution, x, labels, 0.0)[0].backward()
         return True
     except torch.OutOfMemoryError:
         return False

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ablation.errors import UserError, first_line
 from ablation.run import write_bytes
+
+
+@dataclass
+class Progress:
+    """Where a run is, besides its weights: what a checkpoint holds of it."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    recorded: int = 0
+    """Epochs whose record is written."""
+    seconds: float = 0.0
+    """Wall time of training and evaluation, over all attempts."""
+    epoch_seconds: float = 0.0
+    """Of the epoch under way: training, and with evaluation."""
+    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    wrong: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    """Sums over the epoch's images, on the device: no step waits for them."""
+
+    def on(self, device: str) -> Progress:
+        """The same, with its sums on a device."""
+        return replace(self, loss=self.loss.to(device), wrong=self.wrong.to(device))
+
+    def zero_sums(self) -> None:
+        """Begin to sum anew."""
+        self.loss.zero_()
+        self.wrong.zero_()
 
 
 def put_on(scratch: Path | None, path: Path) -> None:

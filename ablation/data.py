@@ -23,7 +23,8 @@ from ablation.recipe import Recipe
 
 EVALUATION_BATCH = 250
 Batch = tuple[Tensor, Tensor]
-"""Images (n, channels, height, width), float32 and normalised; labels (n,), int64."""
+"""Images (n, channels, height, width), float32 and normalised; labels (n,), int64. Of mixed images (see `augment.py`)
+labels are (n, classes), float32: the part of each class."""
 ALL = slice(None)
 
 
@@ -75,6 +76,17 @@ def order(images: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(images, generator=stream(seed, "order", epoch))
 
 
+def sequence(images: int, recipe: Recipe, seed: int, epoch: int) -> Tensor:
+    """Which image stands at each place of an epoch: (images,), their order; or (places of its steps,) where a recipe
+    repeats images: a batch then holds batch / repeats of them, all of them, then all of them again.
+    """
+    found = order(images, seed, epoch)
+    if recipe.repeats == 1:
+        return found
+    steps, distinct = images // recipe.batch, recipe.batch // recipe.repeats
+    return found[: steps * distinct].view(steps, distinct).repeat(1, recipe.repeats).flatten()
+
+
 def split(images: int, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """The fixed split of a train set: sorted indices to train on, and to validate on.
 
@@ -118,14 +130,15 @@ class ImagesInMemory:
     def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
         """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`."""
         size = self.recipe.batch
-        indices = order(self.train_images, seed, epoch).to(self._device)
+        indices = sequence(self.train_images, self.recipe, seed, epoch).to(self._device)
         for step in range(first, self.train_images // size):
             chosen = indices[step * size : (step + 1) * size]
             pixels = self._crop(chosen, stream(seed, "augment", epoch, step), share)
-            yield pixels, self._train.labels[chosen[share]]
+            pixels = self._change(pixels, (seed, "trivial", epoch, step), share)
+            yield self._float(pixels), self._train.labels[chosen[share]]
 
     def _crop(self, chosen: Tensor, random: torch.Generator, share: slice) -> Tensor:
-        """The images `share` of those chosen; every image's draw is made, whoever needs it."""
+        """The images `share` of those chosen, uint8; every image's draw is made, whoever needs it."""
         shape = (len(chosen), 1)
         down, right = (torch.randint(2 * self._pad + 1, shape, generator=random)[share] for _ in range(2))
         flips = torch.randint(2, shape, generator=random)[share].to(self._device).bool()
@@ -134,7 +147,14 @@ class ImagesInMemory:
         if "flip" in self.recipe.augment:
             columns = torch.where(flips, columns.flip(1), columns)
         rows, columns = rows + down, columns + right
-        return self._float(self._train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]])
+        return self._train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def _change(self, pixels: Tensor, key: tuple[object, ...], share: slice) -> Tensor:
+        if "trivial" not in self.recipe.augment:
+            return pixels
+        from ablation.trivial import changed  # torchvision takes its time to import
+
+        return changed(pixels, *key, share=share, batch=self.recipe.batch)
 
     def evaluation(self, share: slice = ALL) -> Iterator[Batch]:
         """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`."""
@@ -169,9 +189,13 @@ def open_images(dataset: Dataset, recipe: Recipe, device: str, data_dir: Path | 
         return ImageFolders(dataset, recipe, device, data_dir)
     from ablation.sources import read_small
 
-    unfit = set(recipe.augment) - {"crop", "flip"}
+    unfit = set(recipe.augment) - {"crop", "flip", "trivial"}
     if unfit:
-        raise UserError(f"{dataset.name} can't be augmented by {', '.join(sorted(unfit))}: only crop and flip")
+        what = f"{dataset.name} can't be augmented by {', '.join(sorted(unfit))}: only crop, flip and trivial"
+        raise UserError(what, remedy="Leave it out of the recipe.")
+    if recipe.train_resolution not in (None, dataset.resolution):
+        what = f"{dataset.name} can't be trained on at {recipe.train_resolution} pixels: its images are not resized"
+        raise UserError(what, remedy="Leave train_resolution out of the recipe.")
     train, test, source = read_small(dataset.name, data_dir)
     if dataset.evaluate == "validation":
         fit, held_out = split(len(train.labels), dataset)

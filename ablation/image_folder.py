@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ablation.data import ALL, EVALUATION_BATCH, Batch, order, split
+from ablation import trivial
+from ablation.data import ALL, EVALUATION_BATCH, Batch, sequence, split
 from ablation.dataset import Dataset
 from ablation.errors import UserError
 from ablation.network import stream
@@ -54,7 +55,7 @@ class ImageFolders:
         """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`, no others
         being decoded."""
         size = self.recipe.batch
-        indices = order(self.train_images, seed, epoch).tolist()
+        indices = sequence(self.train_images, self.recipe, seed, epoch).tolist()
         steps = [
             [(self.train[indices[at]], at) for at in range(step * size, (step + 1) * size)[share]]
             for step in range(first, self.train_images // size)
@@ -112,7 +113,8 @@ class _Train:
     """The recipe's augmentation of one image, from a stream of its own; every draw is made, used or not."""
 
     def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, epoch: int) -> None:
-        self.side, self.augment, self.key = dataset.resolution, recipe.augment, (seed, "augment", epoch)
+        self.side = recipe.train_resolution or dataset.resolution
+        self.augment, self.key, self.trivial = recipe.augment, (seed, "augment", epoch), (seed, "trivial", epoch)
 
     def __call__(self, image: Image.Image, at: int) -> Tensor:
         random = stream(*self.key, at)
@@ -120,6 +122,8 @@ class _Train:
         flip = torch.rand((), generator=random) < 0.5
         if "flip" in self.augment and flip:
             image = T.horizontal_flip(image)
+        if "trivial" in self.augment:
+            image = trivial.change(image, *self.trivial, at)
         pixels = T.to_dtype(T.pil_to_tensor(image), torch.float32, scale=True)
         factors, turn = 1 + 0.4 * (2 * torch.rand(3, generator=random) - 1), torch.randperm(3, generator=random)
         if "jitter" in self.augment:

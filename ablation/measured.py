@@ -98,8 +98,8 @@ class Measured:
         own, other = timing.run.recipe, like.recipe
         on_gpu = timing.block["device"] != "cpu"
         return (
-            (timing.design, own.batch, own.norm_batch, timing.kind.precision)
-            == (like.design, other.batch, other.norm_batch, like.precision)
+            (timing.design, own.batch, own.norm_batch, own.train_resolution, timing.kind.precision)
+            == (like.design, other.batch, other.norm_batch, other.train_resolution, like.precision)
             and (on_gpu or timing.kind.threads == self.threads)
             and timing.block.get("ranks", 1) == self.processes
             and (self.gpus is None or bool(self.gpus) == on_gpu)

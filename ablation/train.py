@@ -5,30 +5,31 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ablation import checkpoint
-from ablation.accumulate import PartedStep, Parts, largest_micro_batch
+from ablation.accumulate import PartedStep, how_to_step
+from ablation.augment import augmentation
+from ablation.average import Average
+from ablation.checkpoint import Progress
 from ablation.data import Batch, Images, describe, open_images, steps_an_epoch
 from ablation.design import Design
 from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
 from ablation.evaluate import Evaluation, evaluate, percent
 from ablation.execution import choose_execution, compare_ranks, freeze, slow_precision
-from ablation.family import FamilyDesign
-from ablation.family.network import seed_step
+from ablation.loss import truth
 from ablation.network import convert
 from ablation.records import Log, NoLog, now
 from ablation.run import RunPaths, load_run, write_bytes, write_json
+from ablation.settings import Settings
 from ablation.shares import check_micro_batch, shares, waiting
-from ablation.step import first_network, optimiser_of, step
+from ablation.step import WholeStep, first_network, optimiser_of
 
 DUE = "a checkpoint is due"
 
@@ -39,37 +40,6 @@ class Stopped(Exception):
 
 class Lost(Exception):
     """Another worker has taken the run over: this one must write nothing more."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a launch decides about a run, and its id does not digest."""
-
-    gpus: int | None = None
-    threads: int = 1
-    checkpoint_minutes: float = 10
-    data_dir: Path | None = None
-    attempt: int = 1
-    """How many workers have had the run, this one included; `attempts/` tells of each."""
-    micro_batch: int | None = None
-    """Images that pass through the network at a time; None: as many as fit."""
-
-
-@dataclass
-class Progress:
-    """Where a run is, besides its weights: what a checkpoint holds of it."""
-
-    step: int = 0
-    """Optimiser steps done."""
-    recorded: int = 0
-    """Epochs whose record is written."""
-    seconds: float = 0.0
-    """Wall time of training and evaluation, over all attempts."""
-    epoch_seconds: float = 0.0
-    """Of the epoch under way: training, and with evaluation."""
-    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-    wrong: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
-    """Sums over the epoch's images, on the device: no step waits for them."""
 
 
 class Training:
@@ -122,17 +92,21 @@ class Training:
         return [warning for warning in found if warning]
 
     def _build(self) -> nn.Module:
-        network = first_network(self.run.design, self.run.seed, self.execution, self.recipe.norm_batch)
-        self.optimiser = optimiser_of(network, self.recipe)
-        self.progress = Progress()
-        self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
+        run, recipe = self.run, self.recipe
+        network = first_network(run.design, run.seed, self.execution, recipe.norm_batch, recipe.zero_gamma)
+        self.optimiser = optimiser_of(network, recipe)
+        self.average = Average(network, recipe, self.steps) if recipe.ema_decay else None
+        self.augment = augmentation(recipe, run.dataset.classes, run.seed, self.share)
+        self.progress = Progress().on(self.device)
         return network
+
+    @property
+    def outcome(self) -> nn.Module:
+        """The network that is evaluated and kept: the average where the recipe asks for one."""
+        return self.average.network if self.average else self.network
 
     def _open_log(self) -> None:
         self.log = Log(self.paths.log)
-
-    def _to_device(self, *tensors: Tensor) -> list[Tensor]:
-        return [tensor.to(self.device) for tensor in tensors]
 
     def to_the_end(self) -> None:
         """Train what is left and write the result.
@@ -144,7 +118,7 @@ class Training:
         try:
             with self.group.guard():
                 self._resume()
-                self.parted = self._in_parts()
+                self.do = self._how_to_step()
                 self._warn(*self.warnings)
                 while self.progress.recorded < self.recipe.epochs:
                     self._train_epoch()
@@ -164,27 +138,19 @@ class Training:
             return
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.progress = Progress(**saved["progress"])
-        self.progress.loss, self.progress.wrong = self._to_device(self.progress.loss, self.progress.wrong)
+        if self.average:
+            self.average.load_state_dict(saved["average"])
+        self.progress = Progress(**saved["progress"]).on(self.device)
         if not self.group.first:  # rank 0 goes on with the sums over all
-            self._zero_sums()
+            self.progress.zero_sums()
         self.log.append("event", event="resume", step=self.progress.step, attempt=self.settings.attempt, **ranks)
 
-    def _in_parts(self) -> PartedStep | None:
-        """How to do a step in parts; None where this rank does all of it in one piece."""
-        design, images, norm_batch = self.run.design, self.share.stop - self.share.start, self.recipe.norm_batch
-        micro = self.settings.micro_batch or images
-        if not self.settings.micro_batch and self.device == "cuda":
-            image = (design.channels, design.resolution, design.resolution)
-            fit = partial(largest_micro_batch, self.network, self.execution, image, images, norm_batch)
-            micro = self.group.together(fit)
-        parts = Parts(self.recipe.batch, self.share, micro)
-        if self.group.world == 1 and parts.whole:
-            return None
-        if micro < images:
-            self.log.append("event", event="accumulate", message=f"{images} images in micro-batches of {micro}")
-        seed = self.run.seed if isinstance(design, FamilyDesign) else None
-        return PartedStep(self.network, self.optimiser, self.execution, parts, self.group, seed)
+    def _how_to_step(self) -> WholeStep | PartedStep:
+        run, micro = self.run, self.settings.micro_batch
+        do, message = how_to_step(run, self.network, self.optimiser, self.execution, self.group, self.share, micro)
+        if message:
+            self.log.append("event", event="accumulate", message=message)
+        return do
 
     def _warn(self, *messages: str | None) -> None:
         for message in filter(None, messages):
@@ -217,22 +183,16 @@ class Training:
     def _step(self, batch: Batch) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.lr_at(self.progress.step, self.steps)
-        loss, logits = self._parted_step(batch, self.parted) if self.parted else self._whole_step(batch)
+        step = self.progress.step
+        images, labels = self.augment(batch, step) if self.augment else batch
+        loss, guesses = self.do((images, labels), self.recipe.label_smoothing, step)
+        self._warn(self.do.look())
         self.progress.step += 1
-        labels = batch[1]
+        if self.average:
+            self.average.update(self.network, step)
         with torch.no_grad():
             self.progress.loss += loss.double() * len(labels)
-            self.progress.wrong += (logits.argmax(1) != labels).sum()
-
-    def _whole_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if isinstance(self.run.design, FamilyDesign):
-            seed_step(self.run.seed, self.progress.step)
-        return step(self.network, self.optimiser, self.execution, batch, self.recipe.label_smoothing)
-
-    def _parted_step(self, batch: Batch, parted: PartedStep) -> tuple[Tensor, Tensor]:
-        done = parted(batch, self.recipe.label_smoothing, self.progress.step)
-        self._warn(parted.look())
-        return done
+            self.progress.wrong += (guesses.argmax(1) != truth(labels)).sum()
 
     def _save_if_due(self) -> None:
         """Save where it is time, and leave where any rank was asked to stop."""
@@ -254,6 +214,7 @@ class Training:
         self._must_hold()
         content = {"run": self.run.id, "progress": asdict(progress)}
         content |= {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        content |= {"average": self.average.state_dict()} if self.average else {}
         checkpoint.save(self.paths.checkpoint, content)
         self.saved = time.monotonic()
         event, message = ("checkpoint", None) if reason == DUE else ("stop", reason)
@@ -266,7 +227,7 @@ class Training:
     def _evaluate(self) -> Evaluation:
         clock = time.monotonic()
         self.train_seconds = self.progress.epoch_seconds
-        evaluation = evaluate(self.network, self.images, self.execution, self.run.dataset.classes, self.group)
+        evaluation = evaluate(self.outcome, self.images, self.execution, self.run.dataset.classes, self.group)
         self._count_time(clock)
         return evaluation
 
@@ -274,11 +235,7 @@ class Training:
         progress = self._progress_of_all()
         self.group.at_first(lambda: self._record_epoch(progress, evaluation))
         self.progress.recorded, self.progress.epoch_seconds = self.progress.recorded + 1, 0.0
-        self._zero_sums()
-
-    def _zero_sums(self) -> None:
-        self.progress.loss.zero_()
-        self.progress.wrong.zero_()
+        self.progress.zero_sums()
 
     def _record_epoch(self, progress: Progress, evaluation: Evaluation) -> None:
         trained = self.steps * self.recipe.batch
@@ -309,7 +266,7 @@ class Training:
         self._must_hold()
         name = self.run.dataset.evaluate
         write_bytes(self.paths.bits(name), np.packbits(evaluation.correct).tobytes())
-        state, design = self.network.state_dict(), self.run.design
+        state, design = self.outcome.state_dict(), self.run.design
         if isinstance(design, Design):
             state = convert(state, design.cardinality, "c")
         buffer = io.BytesIO()

@@ -211,7 +211,8 @@ def _crossed(panel: Panel, groups: dict[str, list[float]], look: Look, margin: f
 
 def recipe_label(panel: Panel, arm: Arm) -> str:
     """What tells an arm's recipe from the panel's: its name, or the fields that differ."""
-    own, usual = (recipe.model_dump(exclude={"name"}) for recipe in (arm.recipe, panel.recipe))
+    fields = [field for field in type(arm.recipe).model_fields if field != "name"]
+    own, usual = ({field: getattr(recipe, field) for field in fields} for recipe in (arm.recipe, panel.recipe))
     changed = ", ".join(f"{key} {value}" for key, value in own.items() if value != usual[key])
     return (
         arm.recipe.name if arm.recipe.name != panel.recipe.name or not changed else f"{arm.recipe.name} with {changed}"

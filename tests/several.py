@@ -18,6 +18,15 @@ from ablation.sweep import load_sweep
 ROOT = Path(__file__).parent.parent
 EXACT = ("precision=fp64", "panels.0.recipe.lr=0.05", "panels.0.recipe.norm_batch=4")
 """Eight groups; a high rate would amplify rounding without end."""
+MODERN = tuple(
+    f"panels.0.recipe.{field}"
+    for field in (
+        *("augment=[crop, flip, trivial]", "erasing=0.3", "mixup=0.2", "cutmix=1.0", "repeats=2"),
+        *("label_smoothing=0.1", "norm_weight_decay=0.0", "ema_decay=0.995", "ema_steps=3"),
+        *("schedule=cosine", "warmup_epochs=0.5", "warmup_from=0.01", "nesterov=false"),
+    )
+)
+"""Every ingredient of the modern recipes that a data set in memory can have."""
 
 
 def prepared(

@@ -3,7 +3,7 @@
 import pytest
 import ranks
 import torch
-from several import agree, prepared, processes
+from several import MODERN, agree, prepared, processes
 
 from ablation.accumulate import largest_micro_batch
 from ablation.errors import UserError
@@ -41,6 +41,21 @@ def net(width, drop=0.0, counts=0, channels=1, classes=10):
         nn.Conv2d(channels, width, 4, 4, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(drop), nn.Flatten(),
         nn.Linear(49 * width, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, classes), counts=bool(counts),
     )
+
+
+class Pair(nn.Module):
+    def __init__(self, width, channels, classes):
+        super().__init__()
+        self.members = nn.ModuleList(net(width, 0.0, 0, channels, classes) for _ in range(2))
+
+    def forward(self, x):
+        logits = torch.stack([member(x) for member in self.members], 2)
+        return logits if self.training else logits.log_softmax(1).logsumexp(2)
+
+
+@family(solve="width")
+def pair(width, channels=1, classes=10):
+    return Pair(width, channels, classes)
 '''
 
 
@@ -49,8 +64,8 @@ def start(tmp_path, small_fashion):
     """Make the folder of a family's run below a name; its paths, and what `ranks.train` needs to train it."""
     (tmp_path / "nets.py").write_text(NET)
 
-    def start(name, **knobs):
-        family, knobs = f"{tmp_path}/nets.py:net", {"width": 4, **knobs}
+    def start(name, function="net", **knobs):
+        family, knobs = f"{tmp_path}/nets.py:{function}", {"width": 4, **knobs}
         price = count(load_family(family), knobs, {"channels": 1, "resolution": 28, "classes": 10})
         written = ", ".join(f"{key}: {value}" for key, value in knobs.items())
         (tmp_path / "own.yaml").write_text(f"""\
@@ -85,6 +100,21 @@ def test_a_family_on_two_processes_is_the_one_on_one_unused_parameters_and_all(s
     (one, whole), (many, parts) = start("one"), start("many")
     assert ranks.train(**whole) == "done"
     assert processes(2, 1, parts) == ["done"] * 2
+    assert agree(one, many)
+
+
+@pytest.mark.parametrize(("world", "micro"), [(1, 12), (3, 8)], ids=["in parts", "3 processes, in parts"])
+def test_a_modern_recipe_is_the_same_run_in_parts(small_sweep, small_fashion, tmp_path, world, micro):
+    (one, whole), (many, parts) = (prepared(small_sweep, small_fashion, tmp_path / name, *MODERN) for name in "ab")
+    parts |= {"micro_batch": micro}
+    assert ranks.train(**whole) == "done"
+    assert (processes(world, 1, parts) if world > 1 else [ranks.train(**parts)]) == ["done"] * world
+    assert agree(one, many)
+
+
+def test_an_ensemble_is_the_same_run_in_parts(start):
+    (one, whole), (many, parts) = (start(name, "pair") for name in "ab")
+    assert ranks.train(**whole) == ranks.train(**parts, micro_batch=12) == "done"
     assert agree(one, many)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ablation.data import open_images, order, split
+from ablation.data import open_images, order, sequence, split
 from ablation.dataset import Dataset
 from ablation.errors import UserError
 from ablation.recipe import Recipe, recipe_fields
@@ -69,6 +69,39 @@ def test_shares_of_the_evaluation_are_the_evaluation(images, monkeypatch):
 def test_an_order_is_a_permutation():
     assert order(100, 0, 0).sort().values.tolist() == list(range(100))
     assert not torch.equal(order(100, 0, 0), order(100, 1, 0))
+
+
+def test_repeated_images_come_as_a_whole_and_each_time_augmented_anew(small_fashion):
+    repeated = recipe(repeats=4, augment=("crop", "flip"))
+    places = sequence(640, repeated, 0, 1).view(20, 4, 8)
+    assert torch.equal(places[:, 0].flatten(), order(640, 0, 1)[:160])
+    assert all(torch.equal(places[:, again], places[:, 0]) for again in range(4))
+    images = open_images(dataset(), repeated, "cpu", small_fashion)
+    batches = first_batches(images, 0)
+    x, y = batches[0]
+    assert torch.equal(y[:8], y[8:16]) and not torch.equal(x[:8], x[8:16])
+    assert torch.equal(first_batches(images, 0, first=2)[0][0], batches[2][0])
+    x, y = parts(images, [slice(0, 8), slice(8, 32)])
+    assert torch.equal(x, first_batches(images, 5, epoch=1)[0][0])
+
+
+def test_one_change_of_trivial_augment_leaves_crop_and_flip_as_they_were(small_fashion):
+    plain, changed = (
+        open_images(dataset(), recipe(augment=("crop", "flip", *more)), "cpu", small_fashion)
+        for more in ((), ("trivial",))
+    )
+    (x, _), (c, _) = first_batches(plain, 0)[0], first_batches(changed, 0)[0]
+    same = (x == c).flatten(1).all(1)
+    assert same.any() and not same.all()  # the identity is one of the changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"augment": ("jitter",)}, "can't be augmented by jitter"), ({"train_resolution": 20}, "at 20 pixels")],
+)
+def test_what_images_in_memory_can_not_have(small_fashion, changes, message):
+    with pytest.raises(UserError, match=message):
+        open_images(dataset(), recipe(**changes), "cpu", small_fashion)
 
 
 def test_images_are_normalised_and_channels_last(images):
@@ -216,6 +249,23 @@ def test_a_tree_has_the_same_streams_however_it_is_read(tree):
     assert torch.equal(first_batches(images, 3)[0][0], first_batches(again, 3)[0][0])
     assert torch.equal(first_batches(images, 3, first=1)[0][0], first_batches(images, 3)[1][0])
     assert not torch.equal(first_batches(images, 3)[0][0], first_batches(images, 4)[0][0])
+
+
+def test_a_tree_trains_at_another_resolution_than_it_is_evaluated_at(tree):
+    images = open_images(folder(), folder_recipe(train_resolution=24, augment=("resized-crop",)), "cpu", tree)
+    assert first_batches(images, 0)[0][0].shape == (16, 3, 24, 24)
+    assert next(images.evaluation())[0].shape == (30, 3, 32, 32)
+
+
+def test_a_trees_images_are_repeated_and_changed_each_by_its_own_stream(tree):
+    modern = folder_recipe(repeats=2, augment=("resized-crop", "flip", "trivial"))
+    images = open_images(folder(), modern, "cpu", tree)
+    (x, y), again = first_batches(images, 3)[0], first_batches(open_images(folder(), modern, "cpu", tree), 3)[0]
+    assert torch.equal(x, again[0])
+    assert torch.equal(y[:8], y[8:]) and not torch.equal(x[:8], x[8:])
+    plain = open_images(folder(), folder_recipe(repeats=2, augment=("resized-crop", "flip")), "cpu", tree)
+    same = (first_batches(plain, 3)[0][0] == x).flatten(1).all(1)
+    assert not same.all()
 
 
 def test_shares_of_a_trees_batch_are_the_batch(tree, monkeypatch):

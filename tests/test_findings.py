@@ -208,10 +208,11 @@ def test_bits_give_intervals_for_new_images(tmp_path):
     assert only(sweep, runs).new_images == {}
 
 
-def test_crossed_recipes_are_an_interaction(tmp_path):
-    long = {"base": "fashion", "epochs": 4}
+@pytest.mark.parametrize("change", [{"epochs": 4}, {"mixup": 0.2}], ids=["a field", "a later field"])
+def test_crossed_recipes_are_an_interaction(tmp_path, change):
+    other = {"base": "fashion", **change}
     arms = [{"design": arm} for arm in AXES[:2]]
-    arms += [{"design": arm, "name": f"{arm} long", "recipe": long} for arm in AXES[:2]]
+    arms += [{"design": arm, "name": f"{arm} other", "recipe": other} for arm in AXES[:2]]
     sweep, runs = write_study(tmp_path, sweep_fields(arms), truth=FLAT | dict.fromkeys(AXES, 12.0))
     found = only(sweep, runs)
     assert found.crossed.df1 == 1

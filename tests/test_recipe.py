@@ -36,6 +36,25 @@ def test_warm_up_climbs_from_zero():
     assert [warm.lr_at(step, 4) for step in (0, 1, 3, 4)] == pytest.approx([0.025, 0.05, 0.1, 0.1])
 
 
+def test_warm_up_climbs_from_a_part_of_the_rate():
+    warm = recipe(schedule="constant", warmup_epochs=1, warmup_from=0.2, lr=0.1)
+    assert [warm.lr_at(step, 4) for step in (0, 1, 3, 4)] == pytest.approx([0.04, 0.06, 0.1, 0.1])
+
+
+def test_the_released_code_drops_two_epochs_earlier_than_the_paper():
+    paper, code = (Recipe.model_validate(recipe_fields(f"cifar-{name}")) for name in ("paper", "code"))
+    assert paper.milestones == (150, 225) and code.milestones == (148, 223)
+    assert paper.model_copy(update={"milestones": (), "name": ""}) == code.model_copy(
+        update={"milestones": (), "name": ""}
+    )
+
+
+def test_only_what_a_later_field_says_is_stated():
+    usual, changed = recipe(), recipe(mixup=0.2, train_resolution=20)
+    assert changed.model_dump().keys() - usual.model_dump().keys() == {"mixup", "train_resolution"}
+    assert Recipe.model_validate(recipe_fields("imagenet-modern")).model_dump()["norm_weight_decay"] == 0.0
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_named_recipes_are_sound(name):
     assert Recipe.model_validate(recipe_fields(name)).name == name
@@ -54,6 +73,10 @@ def test_another_schedule_drops_the_milestones():
         ({"lr": 0.0}, "greater than 0"),
         ({"lr": float("nan")}, "finite"),
         ({"augment": ("crop", "cutmix")}, "Input should be"),
+        ({"repeats": 3}, "multiple of repeats"),
+        ({"norm_batch": 1, "mixup": 0.2}, "one image has nothing to mix with"),
+        ({"ema_decay": 1.0}, "less than 1"),
+        ({"erasing": 1.5}, "less than or equal to 1"),
     ],
 )
 def test_unsound_recipes_are_refused(changes, message):

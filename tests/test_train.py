@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from several import MODERN
 
 from ablation.errors import UserError
 from ablation.evaluate import class_errors
@@ -110,6 +111,51 @@ def test_interrupted_equals_uninterrupted(start, stops):
         assert parts.checkpoint.exists() and not parts.result.exists()
     resume()
     assert same(whole, parts)
+
+
+@pytest.mark.parametrize("stops", [[7, 14], [1, 20, 18]])
+def test_a_modern_run_that_is_interrupted_equals_an_uninterrupted_one(start, stops):
+    (whole, train), (parts, resume) = start("whole", *MODERN, index=1), start("parts", *MODERN, index=1)
+    train()
+    for steps in stops:
+        with pytest.raises(Stopped):
+            resume(stop_after=steps)
+    resume()
+    assert same(whole, parts)
+
+
+@pytest.mark.parametrize("field", [field for field in MODERN if "ema_steps" not in field])
+def test_each_modern_ingredient_changes_the_numbers(start, field):
+    usual = ("panels.0.recipe.schedule=constant", "panels.0.recipe.warmup_epochs=1")
+    (one, train), (other, differently) = start("one", *usual), start("other", *usual, field)
+    train(), differently()
+    assert not all(
+        torch.equal(*values)
+        for values in zip(*(torch.load(p.weights, weights_only=True).values() for p in (one, other)), strict=True)
+    )
+
+
+def test_averaged_weights_are_what_is_evaluated_and_kept_and_the_others_go_on(start):
+    averaged = ("panels.0.recipe.ema_decay=0.995", "panels.0.recipe.ema_steps=1")
+    (plain, train), (smooth, average) = start("plain"), start("smooth", *averaged)
+    first, second = train(), average()
+    kept = torch.load(smooth.weights, weights_only=True)
+    assert all(torch.equal(value, kept[key]) for key, value in second.average.network.state_dict().items())
+    last = second.network.state_dict()
+    assert all(torch.equal(value, last[key]) for key, value in first.network.state_dict().items())
+    assert not torch.equal(kept["fc.weight"], last["fc.weight"])
+    told = [[record["train_loss"] for record in numbers(paths)[0]] for paths in (plain, smooth)]
+    assert told[0] == told[1]
+    tests = [json.loads(paths.result.read_text())["evaluations"]["test"]["loss"] for paths in (plain, smooth)]
+    assert tests[0] != tests[1]
+
+
+def test_train_error_of_mixed_images_is_against_their_greater_part(start):
+    paths, train = start("runs", "panels.0.recipe.mixup=0.2", "panels.0.recipe.epochs=6")
+    train()
+    last = last_epochs(read_records(paths.log))[-1]
+    assert last["train_error"] == json.loads(paths.result.read_text())["train_error"]
+    assert 0 < last["train_error"] < 60  # ten classes: a guess is wrong 90% of the time
 
 
 def test_a_resume_says_so_and_goes_on_at_the_step(start):
