@@ -27,8 +27,17 @@ from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.methods import methods
 from analysis.pages import Pages
+from analysis.paper_tables import paper_tables
 from analysis.published import comparable
-from analysis.tables import Table, ladder_table, missing_table, results_table, without_blanks
+from analysis.tables import (
+    Table,
+    ladder_table,
+    missing_table,
+    results_table,
+    shows_published,
+    without_blanks,
+)
+from analysis.twins import twin_tables
 from analysis.verdict import completeness, dataset_label, headline, join
 
 
@@ -38,6 +47,7 @@ def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequenc
     kind = "Results" if sweep.outside else "Sweep"
     pages.add("paragraph", text=f"{kind} {sweep.name}: {_lower(completeness(study))}")
     pages.add("verdict", text=headline(sweep, found))
+    _paper(pages, sweep, study, found)
     _results(pages, sweep, study, found)
     _behind(pages, sweep, study, found)
     if study.missing:
@@ -71,6 +81,19 @@ def measure(sweep: Sweep, panel: Panel) -> str:
     return "error" if sweep.outside else f"{panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}"
 
 
+def _paper(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    """The paper's own tables first; small twins under a heading that says what they are."""
+    tables, twins = paper_tables(sweep, study, found), twin_tables(sweep, study, found)
+    if tables:
+        pages.add("heading", text="The paper's table" if len(tables) == 1 else "The paper's tables")
+    for index, table in enumerate(tables):
+        pages.table(table, name="paper" if len(tables) == 1 else f"paper_{index + 1}")
+    if twins:
+        pages.add("heading", text="Small twins, not the paper's networks")
+    for index, table in enumerate(twins):
+        pages.table(table, name="twins" if len(twins) == 1 else f"twins_{index + 1}")
+
+
 def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Results")
     for finding in found:
@@ -80,7 +103,7 @@ def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> 
         table = results_table(finding, sweep.evidence.metric, what)
         pages.table(_known(sweep, table), caption[0].upper() + caption[1:], name=_file(sweep, panel))
     _figures(pages, study, found, "error_vs_cardinality", "contrasts")
-    published = [panel for panel in sweep.panels if any(sweep.evidence.metric in arm.published for arm in panel.arms)]
+    published = [panel for panel in sweep.panels if shows_published(panel, sweep.evidence.metric)]
     said = ["Published errors are as the table states them."] if sweep.outside else map(_published_note, published)
     for note in [*dict.fromkeys(said if published else []), *study.notes]:
         pages.add("paragraph", text=note)

@@ -222,7 +222,7 @@ def _arm(finding: Finding, arm: Any, metric: str) -> dict[str, Any]:
     return {
         **{"panel": finding.panel.name, "arm": arm.name, "n": e.n},
         **{key: _number(value) for key, value in numbers.items()},
-        "published": arm.published.get(metric),
+        "published": None if arm.twin_of else arm.published.get(metric),
     }
 
 

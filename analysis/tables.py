@@ -169,7 +169,7 @@ def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
                 **{"width": arm.design.width, "params": arm.cost.params, "macs": arm.cost.macs, "n": estimate.n},
                 **{metric: estimate.mean, "sd": estimate.sd, "low": estimate.low, "high": estimate.high},
                 **{(f"difference_{key}" if key in ("low", "high") else key): value for key, value in against.items()},
-                "published": arm.published.get(metric, math.nan),
+                "published": math.nan if arm.twin_of else arm.published.get(metric, math.nan),
             }
         )
     return pd.DataFrame(rows)
@@ -186,9 +186,14 @@ def results_table(finding: Finding, metric: str, title: str) -> Table:
         Column("verdict", _verdict, left=True),
     ]
     frame = results_frame(finding, metric)
-    if frame["published"].notna().any():
+    if shows_published(finding.panel, metric):
         columns.append(numeric("published", ".2f"))
     return Table("", frame, columns, _results_note(finding))
+
+
+def shows_published(panel: Panel, metric: str) -> bool:
+    """Whether published errors stand in a panel's results: those of the paper's tables have one of their own."""
+    return not panel.table and any(metric in arm.published and not arm.twin_of for arm in panel.arms)
 
 
 def _short(key: str) -> Callable[[Row], str]:

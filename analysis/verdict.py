@@ -13,7 +13,10 @@ from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.statistics import Comparison, Contrast, PopulationContrast, Trend
 
-DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1K"}
+DATASETS = {
+    **{"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"},
+    **{"imagenet": "ImageNet-1K", "imagenet5k": "ImageNet-5K", "coco": "COCO"},
+}
 EXPLORATORY = ", exploratory: "
 
 
