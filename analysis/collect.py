@@ -82,7 +82,7 @@ class Study:
         self, panel: str, arm: str, metric: str = "top1_error", seeds: Sequence[int] | None = None
     ) -> list[float]:
         """The errors of an arm's finished runs, by seed, in percent."""
-        return [float(value) for value in self.of(panel, arm, seeds)[metric]]
+        return [float(value) for value in self.of(panel, arm, seeds)[metric].astype(float)]
 
     def seeds(self, panel: str, arm: str, seeds: Sequence[int] | None = None) -> list[int]:
         """The seeds of an arm's finished runs."""
@@ -109,7 +109,9 @@ class Study:
 
     def _right(self, run: str, images: int, evaluation: str | None) -> Right | None:
         path = self.bits.get(run)
-        return path and read_right(path.with_name(bits_name(evaluation)) if evaluation else path, images)
+        if path is None:
+            return None
+        return read_right(path.with_name(bits_name(evaluation)) if evaluation else path, images)
 
 
 @dataclass(frozen=True)

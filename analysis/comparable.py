@@ -41,6 +41,8 @@ def _data(panel: Panel, published: Published) -> str:
     data, name = panel.dataset, data_of(panel.dataset)
     if name != published.dataset:
         return f"data: {dataset_label(panel)}, not {DATASETS.get(published.dataset, published.dataset)}"
+    if published.table == "6":
+        return "data: which 5,000 classes the paper trained on is not published"
     if data.evaluate != "test":
         return f"evaluated on the {data.evaluate} split"
     if data.facts.folder and data.resolution != RESOLUTION and published.design:

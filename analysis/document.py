@@ -37,6 +37,7 @@ from analysis.tables import (
     shows_published,
     without_blanks,
 )
+from analysis.training import training_table
 from analysis.twins import twin_tables
 from analysis.verdict import completeness, dataset_label, headline, join
 
@@ -54,8 +55,7 @@ def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequenc
         pages.add("heading", text="What is missing")
         pages.table(missing_table(study))
     _ladders(pages, sweep)
-    trained = "" if study.epochs.empty else "Training"
-    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading=trained)
+    _training(pages, sweep, study, found)
     costs = ("params", "macs", "activations", "time")
     _figures(pages, study, found, *(f"error_vs_{cost}" for cost in costs), heading="Error against cost")
     _methods(pages, sweep, study, found)
@@ -166,6 +166,16 @@ def _ladders(pages: Pages, sweep: Sweep) -> None:
             replace(table, note=table.note if last and not sweep.outside else ""),
             f"{_name(sweep, panel)}{table.caption}",
         )
+
+
+def _training(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    """Curves, then training error beside test error."""
+    trained = "" if study.epochs.empty else "Training"
+    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading=trained)
+    tables = [] if sweep.outside else [training_table(finding, study, sweep.evidence.metric) for finding in found]
+    for finding, table in zip(found, tables, strict=False):
+        if table:
+            pages.table(captioned(table, _name(sweep, finding.panel)))
 
 
 def _methods(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:

@@ -28,6 +28,7 @@ from analysis.pdf import to_pdf
 from analysis.references import cited, to_bibtex
 from analysis.studies import Reported, differences, studies_document, studies_figures, summary_frame
 from analysis.tables import tidy, to_csv
+from analysis.training import training_frame
 
 FORMS = {"markdown": "report.md", "pdf": "report.pdf", "html": "report.html"}
 
@@ -59,7 +60,8 @@ def write_report(
 
 def _frames(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataFrame]:
     """Every table as numbers; those that have something only where they have."""
-    more = {"paper": paper_frame(sweep, study, found)}
+    trained = [] if sweep.outside else [training_frame(f, study, sweep.evidence.metric) for f in found]
+    more = {"paper": paper_frame(sweep, study, found), "training": pd.concat(trained) if trained else pd.DataFrame()}
     return tidy(sweep, study, found) | {name: frame for name, frame in more.items() if len(frame)}
 
 

@@ -88,11 +88,13 @@ LAYOUTS = {
     ),
     "residual": Layout(
         "The paper's section 5.1: residual connections",
-        (Part("with", _ERROR, ("with shortcut",)), Part("without", _ERROR, ("without shortcut",))),
+        (Part("with shortcuts", _ERROR, ("with shortcut",)), Part("without", _ERROR, ("without shortcut",))),
         "projections",
     ),
 }
 """By table."""
+FIRST = ("224", "5K-way", "with shortcut", "without shortcut", "")
+"""Settings of the numbers that a run's first evaluation stands beside."""
 PROJECTIONS = {"none": "dropped", "projection-only": "kept"}
 """Two ways to have no shortcuts: the paper does not say which was its own."""
 ALIASES = {"wideresnet2810": "wideresnet", "wrn2810": "wideresnet", "inceptionresnet2": "inceptionresnetv2"}
@@ -152,6 +154,4 @@ def data_of(dataset: Dataset) -> str:
 
 def evaluation_of(setting: str, dataset: Dataset) -> str:
     """The evaluation that a number of the paper is to be compared with; empty: the first one."""
-    if setting == "1K-way" or (setting.isdigit() and int(setting) != dataset.resolution):
-        return setting
-    return ""
+    return "" if setting in FIRST or setting == str(dataset.resolution) else setting

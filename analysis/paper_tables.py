@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,13 +13,11 @@ from ablation.sweep import Sweep
 from analysis.against import NOTHING, OTHERS, Cell, Row, is_twin, rows, tables_of
 from analysis.collect import Study
 from analysis.findings import Finding
-from analysis.paper import LAYOUTS, Layout
-from analysis.published import select
+from analysis.paper import LAYOUTS, Layout, Line, lines
 from analysis.statistics import Estimate
 from analysis.tables import Column, Table, number, text
 
-WIDE = 2
-"""Columns of the paper up to which published, measured and difference stand beside each other; more stack."""
+KINDS = ("published", "measured", "difference")
 SINGLE = (
     "The paper's numbers are single runs: the interval of a difference holds the noise of our seeds alone, and theirs, "
     "of unknown size, comes on top; one that leaves out zero is no proof of a difference, nor is one that holds zero a "
@@ -28,6 +27,10 @@ TENS = (
     "The paper's errors are means of 10 runs of unknown spread: the interval of a difference holds the noise of our "
     "seeds alone; one that leaves out zero is no proof of a difference, nor is one that holds zero a proof of none."
 )
+
+Record = dict[str, Any]
+Shown = tuple[pd.DataFrame, list[Column]]
+"""Rows, and how they are shown."""
 
 
 def paper_tables(sweep: Sweep, study: Study, found: Sequence[Finding]) -> list[Table]:
@@ -52,40 +55,24 @@ def paper_table(sweep: Sweep, study: Study, found: Sequence[Finding], name: str)
         return _as_published(name)
     filled, layout = rows(study, found, name), LAYOUTS[name]
     marks = _marks(filled)
-    if len(layout.parts) > WIDE:
-        frame, columns = _stacked(filled, layout, marks)
-    else:
-        frame, columns = _wide(filled, layout, marks)
-    caption = (
-        f"{layout.title}, top-1 and top-5 error in percent"
-        if len(layout.parts) > WIDE
-        else f"{layout.title}, error in percent"
-    )
-    return Table(
-        f"{caption}: as published, as measured here, and the difference.",
-        frame,
-        columns,
-        _note(sweep, filled, name, marks),
-    )
+    frame, columns = (_stacked if len(layout.parts) > 1 else _wide)(filled, layout, marks)
+    tops = {part.metric for part in layout.parts} if name != "7" else {"top1_error"}
+    what = "top-1 and top-5 error" if len(tops) > 1 else "top-1 error"
+    caption = f"{layout.title}, {what} in percent: as published, as measured here, and the difference."
+    return Table(caption, frame, columns, _note(sweep, filled, name, marks))
 
 
 def _as_published(name: str) -> Table:
     layout = LAYOUTS[name]
-    frame, columns = _wide(rows(_none(), [], name), layout, {})
-    kept = [
-        column for column in columns if not column.title.endswith(("measured", "difference")) and column.title != "n"
-    ]
+    records = [_head(line) | {t: row.value for t, row in line.numbers.items()} for line in lines(name)]
+    columns = [Column(part.title, number(part.title, f".{layout.digits}f"), key=part.title) for part in layout.parts]
     note = "Average precision in percent on COCO minival, Faster R-CNN. Nothing of it is run here."
-    return Table(f"{layout.title}: as published.", frame, kept, note)
-
-
-def _none() -> Study:
-    return Study(pd.DataFrame(), pd.DataFrame(), [], {}, [], 0)
+    return Table(f"{layout.title}: as published.", pd.DataFrame(records), [*_facts(layout), *columns], note)
 
 
 def _marks(filled: Sequence[Row]) -> dict[str, str]:
     """A letter for each thing that is said of a cell."""
-    said = [text for _, cells in filled for cell in cells.values() if cell.measured.n for text in _said(cell)]
+    said = [text for _, cells in filled for cell in cells.values() for text in _said(cell)]
     return {text: chr(ord("a") + index) for index, text in enumerate(dict.fromkeys(said))}
 
 
@@ -94,7 +81,7 @@ def _said(cell: Cell) -> list[str]:
     return [*([why] if cell.why else []), *cell.says]
 
 
-def _head(line: Any) -> dict[str, Any]:
+def _head(line: Line) -> Record:
     return {"arm": line.arm, "setting": line.setting or "–", "aside": line.aside or "–"}
 
 
@@ -104,36 +91,40 @@ def _facts(layout: Layout) -> list[Column]:
     return [Column("network", text("arm"), left=True), *shapes, *asides]
 
 
-def _wide(filled: Sequence[Row], layout: Layout, marks: dict[str, str]) -> tuple[pd.DataFrame, list[Column]]:
-    """A row a line; published, measured and difference of each of the paper's columns beside each other."""
-    columns, titles = _facts(layout), [part.title for part in layout.parts]
-    records = [_head(line) | _numbers(cells, titles) | _ends(cells.values(), marks) for line, cells in filled]
-    for title in titles:
-        before = f"{title} " if len(titles) > 1 else ""
-        columns += [
-            Column(f"{before}published", number(f"{title} published", f".{layout.digits}f"), key=f"{title} published"),
-            Column(f"{before}measured", _with_interval(f"{title} measured", ".2f"), key=f"{title} measured"),
-            Column(f"{before}difference", _with_interval(f"{title} difference", "+z.2f"), key=f"{title} difference"),
-        ]
-    return pd.DataFrame(records), [*columns, *_last(records)]
-
-
-def _stacked(filled: Sequence[Row], layout: Layout, marks: dict[str, str]) -> tuple[pd.DataFrame, list[Column]]:
-    """Up to three rows a line, published, measured and difference below each other; columns as in the paper."""
-    titles, records = [part.title for part in layout.parts], list[dict[str, Any]]()
+def _wide(filled: Sequence[Row], layout: Layout, marks: dict[str, str]) -> Shown:
+    """A row a line; published, measured and difference of the paper's one column beside each other."""
+    (part,) = layout.parts
+    records = []
     for line, cells in filled:
-        ends = _ends(cells.values(), marks)
-        kinds = ("published", "measured", "difference")
-        kept = [kind for kind in kinds if any(_value(cell, kind).n for cell in cells.values())]
-        for kind in kept:
-            values = {title: _value(cells.get(title, Cell()), kind) for title in titles}
-            own = ends if kind == kept[-1] else {"n": ends["n"] if kind == "measured" else "", "note": ""}
-            records.append(
-                _head(line) | {"what": kind} | _flat(values) | (own if kind != "published" else own | {"n": ""})
-            )
-    columns = [*_facts(layout), Column("", text("what"), left=True)]
-    columns += [Column(title, _by_kind(title, layout.digits), key=title) for title in titles]
+        numbers = {kind: _value(cells.get(part.title, Cell()), kind) for kind in KINDS}
+        records.append(_head(line) | _flat(numbers) | _ends(cells.values(), marks))
+    columns = [Column(kind, partial(_shown, key=kind, style=_style(layout, kind)), key=kind) for kind in KINDS]
+    return pd.DataFrame(records), [*_facts(layout), *columns, *_last(records)]
+
+
+def _stacked(filled: Sequence[Row], layout: Layout, marks: dict[str, str]) -> Shown:
+    """Up to three rows a line, published, measured and difference below each other; columns as in the paper."""
+    titles = [part.title for part in layout.parts]
+    records = [record for line, cells in filled for record in _stack(line, cells, titles, marks)]
+    columns = [*_facts(layout), Column("", text("kind"), left=True)]
+    columns += [Column(title, partial(_by_kind, layout=layout, title=title), key=title) for title in titles]
     return pd.DataFrame(records), [*columns, *_last(records)]
+
+
+def _stack(line: Line, cells: dict[str, Cell], titles: Sequence[str], marks: dict[str, str]) -> list[Record]:
+    ends, head = _ends(cells.values(), marks), _head(line)
+    records: list[Record] = []
+    last = "measured" if any(cell.measured.n for cell in cells.values()) else "published"
+    for kind in KINDS:
+        values = {title: _value(cells.get(title, Cell()), kind) for title in titles}
+        if any(value.n for value in values.values()):
+            own = ends if kind == last else dict.fromkeys(ends, "")
+            records.append((head if not records else dict.fromkeys(head, "")) | {"kind": kind} | _flat(values) | own)
+    return records
+
+
+def _style(layout: Layout, kind: str) -> str:
+    return {"published": f".{layout.digits}f", "measured": ".2f", "difference": "+z.2f"}[kind]
 
 
 def _value(cell: Cell, kind: str) -> Estimate:
@@ -149,15 +140,11 @@ def _flat(values: dict[str, Estimate]) -> dict[str, float]:
     return {f"{title}{end}": getattr(one, field) for title, one in values.items() for end, field in ends.items()}
 
 
-def _numbers(cells: dict[str, Cell], titles: Sequence[str]) -> dict[str, float]:
-    kinds = ("published", "measured", "difference")
-    return _flat({f"{title} {kind}": _value(cells.get(title, Cell()), kind) for title in titles for kind in kinds})
-
-
-def _ends(cells: Any, marks: dict[str, str]) -> dict[str, str]:
+def _ends(cells: Iterable[Cell], marks: dict[str, str]) -> dict[str, str]:
     """How many seeds, and the letters of what there is to say."""
+    cells = list(cells)
     counts = sorted({cell.measured.n for cell in cells if cell.measured.n})
-    said = [marks[text] for cell in cells if cell.measured.n for text in _said(cell)]
+    said = [marks[text] for cell in cells for text in _said(cell)]
     return {"n": "–".join(map(str, counts[:1] + counts[1:][-1:])), "note": " ".join(sorted(set(said)))}
 
 
@@ -166,25 +153,21 @@ def _last(records: Sequence[dict[str, Any]]) -> list[Column]:
     return [column for column in columns if any(record[column.title] for record in records)]
 
 
-def _with_interval(key: str, style: str) -> Any:
-    def show(row: dict[str, Any]) -> str:
-        mean, low, high = (number(f"{key}{end}", style)(row) for end in ("", " low", " high"))
-        return mean if low == "–" else f"{mean} [{low}, {high}]"
-
-    return show
+def _shown(row: Record, key: str, style: str) -> str:
+    mean, low, high = (number(f"{key}{end}", style)(row) for end in ("", " low", " high"))
+    return mean if low == "–" else f"{mean} [{low}, {high}]"
 
 
-def _by_kind(title: str, digits: int) -> Any:
-    styles = {"published": f".{digits}f", "measured": ".2f", "difference": "+z.2f"}
-    return lambda row: _with_interval(title, styles[row["what"]])(row)
+def _by_kind(row: Record, layout: Layout, title: str) -> str:
+    return _shown(row, title, _style(layout, row["kind"]))
 
 
 def _note(sweep: Sweep, filled: Sequence[Row], name: str, marks: dict[str, str]) -> str:
-    if not any(cell.measured.n for _, cells in filled for cell in cells.values()):
-        return "Published by the paper; nothing is measured yet."
     cells = [cell for _, row in filled for cell in row.values() if cell.measured.n]
     parts = ["Measured: mean over n seeds with a 95% interval."]
-    if any(cell.difference.n for cell in cells):
+    if not cells:
+        parts = ["Nothing is measured yet."]
+    elif any(cell.difference.n for cell in cells):
         parts += ["Difference: measured less published, in points.", TENS if name == "7" else SINGLE]
         parts += [f"These runs: {sweep.precision}; the paper's: fp32."] if sweep.precision != "fp32" else []
     else:
@@ -203,7 +186,7 @@ def paper_frame(sweep: Sweep, study: Study, found: Sequence[Finding]) -> pd.Data
     return pd.DataFrame(records)
 
 
-def _record(name: str, line: Any, title: str, cell: Cell) -> dict[str, Any]:
+def _record(name: str, line: Line, title: str, cell: Cell) -> Record:
     found, apart = cell.measured, cell.difference
     return {
         **{"table": name, "network": line.arm, "design": line.design, "setting": line.setting, "aside": line.aside},
@@ -213,8 +196,3 @@ def _record(name: str, line: Any, title: str, cell: Cell) -> dict[str, Any]:
         **{"difference": apart.mean, "difference_low": apart.low, "difference_high": apart.high},
         "note": "; ".join(_said(cell)),
     }
-
-
-def published_note(name: str) -> str:
-    """What the paper says beside the numbers of a table."""
-    return "; ".join(dict.fromkeys(row.note for row in select(table=name) if row.note))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -268,3 +268,23 @@ def tidy(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataF
 def to_csv(frame: pd.DataFrame) -> str:
     """Plain numbers, all their digits, one line a row."""
     return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_json(frame: pd.DataFrame) -> list[Row]:
+    """A row each; null where there is no number."""
+    records: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return records
+
+
+def in_columns(table: Table, without: Collection[str] = ()) -> list[str]:
+    """The table as lines for a terminal, `without` some columns."""
+    keep = [index for index, column in enumerate(table.columns) if column.title not in without]
+    rows = [[column.title for column in table.columns], *table.rows()]
+    widths = [(index, max(len(row[index]) for row in rows), table.columns[index].left) for index in keep]
+    cells = [[row[i].ljust(width) if left else row[i].rjust(width) for i, width, left in widths] for row in rows]
+    return ["  ".join(line).rstrip() for line in cells]
+
+
+def to_terminal(table: Table) -> str:
+    """Caption, lines and note."""
+    return "\n".join([table.caption, *in_columns(table), *([table.note] if table.note else [])])

@@ -51,7 +51,8 @@ def twin_table(sweep: Sweep, study: Study, finding: Finding) -> Table:
     ]
     caption = (
         f"Small twins on {dataset_label(panel)} (left), and what the paper publishes for the full-size networks on "
-        f"{data} (right; {layout.title}). These are different quantities: their difference means nothing."
+        f"{data} (right; {layout.title.replace('The', 'the', 1)}). These are different quantities: their difference "
+        "means nothing."
     )
     return Table(caption, pd.DataFrame(records), columns, f"{scaled(panel)} {NOTE}")
 

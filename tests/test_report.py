@@ -46,7 +46,7 @@ def test_it_leaves_what_it_promises(made):
     assert set(files(made)) == {
         *(f"figures/{name}.{form}" for name in HERE for form in ("svg", "png")),
         *("references.bib", "report.html", "report.md", "report.pdf"),
-        *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs")),
+        *(f"tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs", "training")),
         "tables/results.tex",
     }
     assert sorted(path.name for path in made.parent.iterdir()) == ["study"]

@@ -64,14 +64,18 @@ def _by_cardinality(finding: Finding) -> list[tuple[int, str]]:
 
 def finding_published(finding: Finding, metric: str) -> bool:
     """Whether the paper's errors stand in the figure."""
-    return comparable(finding.panel.dataset.name) and any(metric in arm.published for arm in finding.panel.arms)
+    return bool(_stated(finding.panel, metric))
+
+
+def _stated(panel: Panel, metric: str) -> list[tuple[Arm, float]]:
+    """Arms with what is published of them; never of small twins, nor on data that the paper did not use."""
+    known = [arm for arm in panel.arms if metric in arm.published and not arm.twin_of]
+    return [(arm, arm.published[metric]) for arm in known] if comparable(panel.dataset.name) else []
 
 
 def _published(ax: Axes, panel: Panel, metric: str, look: dict[str, Any], beside: float) -> None:
-    if not comparable(panel.dataset.name):
-        return
     hollow: dict[str, Any] = {**look, "mfc": "none", "ls": ":", "lw": 0.8, "label": f"{called(panel)}, published"}
-    points = [(arm.design.cardinality, arm.published[metric]) for arm in panel.arms if metric in arm.published]
+    points = [(arm.design.cardinality, error) for arm, error in _stated(panel, metric)]
     known = sorted((c, error) for c, error in points if c is not None)
     if known:
         ax.plot([c * beside for c, _ in known], [error for _, error in known], **hollow)
