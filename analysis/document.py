@@ -22,7 +22,7 @@ from analysis.details import (
     images_table,
     side_by_side,
 )
-from analysis.figures import applicable
+from analysis.figures import applicable, count_axes
 from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.methods import methods
@@ -69,7 +69,20 @@ def _figures(pages: Pages, study: Study, found: list[Finding], *names: str, head
     shown = [(name, said[name]) for name in names if name in known]
     if heading and shown:
         pages.add("heading", text=heading)
-    pages.figures_of(shown, across=2 if len(found) == 1 else 1)
+    for group in _beside({name: count_axes(name, found, study) == 1 for name, _ in shown}, len(found) == 1):
+        pages.figures_of([figure for figure in shown if figure[0] in group], across=len(group))
+
+
+def _beside(halves: dict[str, bool], pairs: bool) -> list[list[str]]:
+    """Figures in the order given, two that are half a page wide beside each other where `pairs`."""
+    groups: list[list[str]] = []
+    for name, half in halves.items():
+        last = groups[-1] if groups else []
+        if pairs and half and len(last) == 1 and halves[last[0]]:
+            last.append(name)
+        else:
+            groups.append([name])
+    return groups
 
 
 def _lower(text: str) -> str:
@@ -102,7 +115,7 @@ def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> 
         caption = f"{_name(sweep, panel)}{what}{where}."
         table = results_table(finding, sweep.evidence.metric, what)
         pages.table(_known(sweep, table), caption[0].upper() + caption[1:], name=_file(sweep, panel))
-    _figures(pages, study, found, "error_vs_cardinality", "contrasts")
+    _figures(pages, study, found, "error_vs_cardinality", "error_by_arm", "contrasts")
     published = [panel for panel in sweep.panels if shows_published(panel, sweep.evidence.metric)]
     said = ["Published errors are as the table states them."] if sweep.outside else map(_published_note, published)
     for note in [*dict.fromkeys(said if published else []), *study.notes]:

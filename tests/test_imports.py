@@ -118,7 +118,7 @@ ANALYSIS = {
     "tables": May(f"{SPINE} {DRAWN}"),
     "figures": May(f"{SPINE} {DRAWN} analysis.tables analysis.classes"),
     "methods": May(f"{SPINE} {DRAWN} analysis.details"),
-    "captions": May(f"{SPINE} {DRAWN} analysis.methods"),
+    "captions": May(f"{SPINE} {DRAWN} analysis.methods analysis.figures"),
     "pages": May("analysis.tables"),
     "paper": May(f"{SPINE} analysis.published"),
     "comparable": May(f"{SPINE} {DRAWN} analysis.paper"),

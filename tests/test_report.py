@@ -16,7 +16,7 @@ from analysis.markdown import escape, pipe_table
 from analysis.report import main
 
 ROOT = Path(__file__).parent.parent
-HERE = set(FIGURES) - {"error_distributions", "class_differences"}
+HERE = set(FIGURES) - {"error_by_arm", "error_distributions", "class_differences"}
 """Figures that the study's runs have something for."""
 
 
