@@ -19,6 +19,7 @@ from analysis.details import (
     beyond_table,
     captioned,
     confounds_table,
+    crossed_table,
     images_table,
     side_by_side,
 )
@@ -31,6 +32,7 @@ from analysis.paper_tables import paper_tables
 from analysis.published import comparable
 from analysis.tables import (
     Table,
+    evaluations_table,
     ladder_table,
     missing_table,
     results_table,
@@ -115,6 +117,9 @@ def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> 
         caption = f"{_name(sweep, panel)}{what}{where}."
         table = results_table(finding, sweep.evidence.metric, what)
         pages.table(_known(sweep, table), caption[0].upper() + caption[1:], name=_file(sweep, panel))
+        further = evaluations_table(finding, study)
+        if further:
+            pages.table(captioned(further, _name(sweep, panel)))
     _figures(pages, study, found, "error_vs_cardinality", "error_by_arm", "contrasts")
     published = [panel for panel in sweep.panels if shows_published(panel, sweep.evidence.metric)]
     said = ["Published errors are as the table states them."] if sweep.outside else map(_published_note, published)
@@ -127,7 +132,12 @@ def _behind(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> N
     pages.add("heading", text="Behind the verdict")
     for finding in found:
         name = _name(sweep, finding.panel)
-        for table in (beyond_table(finding), confounds_table(finding, study), images_table(finding)):
+        for table in (
+            beyond_table(finding),
+            crossed_table(finding),
+            confounds_table(finding, study),
+            images_table(finding),
+        ):
             if table and len(_known(sweep, table).columns) > 1:
                 pages.table(captioned(_known(sweep, table), name))
         tuned = "" if sweep.outside else tuning(finding.panel)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from ablation.budget import Budget
 from ablation.sweep import Panel, Sweep
-from analysis.collect import Study
+from analysis.collect import Study, further_column
 from analysis.findings import Finding
 from analysis.labels import LABELS
-from analysis.statistics import IF_EQUAL
+from analysis.statistics import IF_EQUAL, estimate
 from analysis.verdict import level, short
 
 Row = dict[str, Any]
@@ -76,6 +77,7 @@ class Number:
         value = row[self.key]
         if value is None or pd.isna(value):
             return "–"
+        value = int(value) if self.style == "," and value == int(value) else value  # beside blanks counts are floats
         return format(value, self.style if value else self.style.replace("+", "")).replace("-", "−")
 
 
@@ -196,6 +198,37 @@ def shows_published(panel: Panel, metric: str) -> bool:
     return not panel.table and any(metric in arm.published and not arm.twin_of for arm in panel.arms)
 
 
+def evaluated(finding: Finding, study: Study) -> pd.DataFrame:
+    """A row an arm with its means of further evaluations: `top1_error at 320`, and the ends of its interval."""
+    columns = [further_column(key, name) for name in study.evaluations for key in ("top1_error", "top5_error")]
+    rows = []
+    for arm in finding.panel.arms:
+        every = {c: estimate(study.errors(finding.panel.name, arm.name, c, finding.look.seeds)) for c in columns}
+        ends = {f"{c} {end}": getattr(found, end) for c, found in every.items() for end in ("low", "high")}
+        rows.append({"arm": arm.name, **{c: found.mean for c, found in every.items()}, **ends})
+    return pd.DataFrame(rows)
+
+
+def evaluations_table(finding: Finding, study: Study) -> Table | None:
+    """Every arm in every evaluation beside the first one; None where there is none."""
+    frame = evaluated(finding, study)
+    names = [n for n in study.evaluations if frame[further_column("top1_error", n)].notna().any()]
+    if not names:
+        return None
+    columns = [Column("arm", text("arm"), left=True)]
+    for name in names:
+        for key in ("top1_error", "top5_error"):
+            column = further_column(key, name)
+            columns.append(Column(f"{name}: {LABELS[key].head}", partial(_further, key=column), key=column))
+    note = "Mean over seeds with a 95% interval. The verdict is about the first evaluation alone."
+    return Table("Further evaluations of the same networks.", frame, columns, note)
+
+
+def _further(row: Row, key: str) -> str:
+    interval = _interval(row, f"{key} low", f"{key} high", ".2f")
+    return number(key, ".2f")(row) + ("" if interval == "–" else f" {interval}")
+
+
 def _short(key: str) -> Callable[[Row], str]:
     return lambda row: "–" if pd.isna(row[key]) else short(row[key])
 
@@ -258,7 +291,7 @@ def tidy(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataF
     """Everything a report rests on, as frames by name: ladder, results, runs, epochs, missing."""
     return {
         "ladder": pd.concat([ladder_frame(panel) for panel in sweep.panels]),
-        "results": pd.concat([results_frame(finding, sweep.evidence.metric) for finding in found]),
+        "results": pd.concat([results_frame(f, sweep.evidence.metric).merge(evaluated(f, study)) for f in found]),
         "runs": study.runs,
         "epochs": study.epochs,
         "missing": missing_table(study).frame,

@@ -20,7 +20,7 @@ from analysis.paper import LAYOUTS, Line, key_of, lines
 from analysis.published import Published
 from analysis.statistics import Contrast
 from analysis.tables import Column, Table, number, text
-from analysis.verdict import DATASETS, dataset_label, join, plain, short
+from analysis.verdict import DATASETS, dataset_label, join, plain
 
 WORDS = {"improves": "better", "worsens": "worse"}
 
@@ -39,15 +39,10 @@ def twin_table(sweep: Sweep, study: Study, finding: Finding) -> Table:
     titles = [p.title for p in layout.parts if any(p.title in own for own in numbers.values())]
     what = f"{panel.dataset.evaluate} {LABELS[metric].name}, %"
     columns = [
-        *(Column("small twin", text("arm"), left=True), Column("params", text("params"))),
-        *(Column(f"twin: {what}", _mean, key="mean"), Column("n", number("n"))),
-        Column("of the full-size", text("full"), left=True),
-        *(Column(f"full size, published: {title}", number(title, f".{layout.digits}f"), key=title) for title in titles),
-        *(
-            Column("twin against its baseline", text("here"), left=True),
-            Column("the paper's", text("paper"), left=True),
-        ),
-        Column("sign", text("sign"), left=True),
+        *(Column("small twin", text("arm"), left=True), Column(f"twin's {what}", _mean, key="mean")),
+        *(Column("n", number("n")), Column("full size", text("full"), left=True)),
+        *(Column(f"published {title}", number(title, f".{layout.digits}f"), key=title) for title in titles),
+        *(Column(key, text(key), left=True) for key in ("twin", "paper", "sign")),
     ]
     caption = (
         f"Small twins on {dataset_label(panel)} (left), and what the paper publishes for the full-size networks on "
@@ -58,9 +53,9 @@ def twin_table(sweep: Sweep, study: Study, finding: Finding) -> Table:
 
 
 NOTE = (
-    "Twin: mean over n seeds with a 95% interval, against the baseline as in the table of results. The paper's: the "
-    "sign between its published numbers, single runs or means without intervals. Sign: whether both agree, said only "
-    "where the twin's own is resolved; neither confirms the other."
+    "Twin's error: mean over n seeds with a 95% interval. Twin: against its baseline, as in the table of results. "
+    "Paper: against the full-size baseline, by its published numbers alone, single runs or means without intervals. "
+    "Sign: whether both agree, said only where the twin's own is resolved; neither confirms the other."
 )
 
 
@@ -71,10 +66,10 @@ def _record(
     here = next((c for c in finding.comparison.contrasts if c.a == arm.name), None)
     paper = direction(numbers[arm.name], numbers[finding.panel.baseline]) if here else ""
     return {
-        **{"arm": arm.name, "params": short(arm.cost.params) if arm.cost.params else "–", "n": found.n},
+        **{"arm": arm.name, "n": found.n},
         **{"mean": found.mean, "low": found.low, "high": found.high, "full": arm.twin_of or "–"},
         **{title: row.value for title, row in numbers[arm.name].items()},
-        **{"here": _here(here), "paper": paper or ("–" if here else ""), "sign": agreement(here, paper)},
+        **{"twin": _here(here), "paper": paper or ("–" if here else ""), "sign": agreement(here, paper)},
     }
 
 
@@ -115,10 +110,10 @@ def agreement(contrast: Contrast | None, paper: str) -> str:
         return ""
     own = WORDS.get(contrast.kind)
     if own is None:
-        return "not resolved by the twin" if contrast.kind == "unresolved" else "not told by the twin"
+        return "not resolved" if contrast.kind == "unresolved" else "not told"
     if paper not in WORDS.values():
-        return "the paper's numbers tell none"
-    return "as the paper's" if own == paper else "opposite to the paper's"
+        return "not told"
+    return "the same" if own == paper else "opposite"
 
 
 def _mean(row: dict[str, Any]) -> str:

@@ -114,7 +114,7 @@ def _more(finding: Finding) -> str:
     sentences += [f"{trend_words(finding.trend, sure)}."] if finding.trend else []
     sentences += [population_words(contrast) for contrast in finding.populations]
     if finding.crossed:
-        sentences.append(f"Whether what a design gains depends on the recipe: {finding.crossed.verdict}.")
+        sentences.append(f"Whether what a design gains depends on the recipe (exploratory): {finding.crossed.verdict}.")
     if finding.confirmed:
         seeds = min(estimate.n for estimate in finding.confirmed.estimates.values())
         sentences.append(

@@ -252,8 +252,9 @@ def test_a_family_has_no_cardinality_and_no_activations_to_draw(study):
     from types import SimpleNamespace
 
     _, runs, (finding,) = study
-    cost, design = SimpleNamespace(params=1, macs=1, activations=None), SimpleNamespace(cardinality=None)
-    arms = [SimpleNamespace(name=name, cost=cost, design=design) for name in "ab"]
+    costs = [SimpleNamespace(params=n, macs=n, activations=None) for n in (1, 2)]
+    design = SimpleNamespace(cardinality=None)
+    arms = [SimpleNamespace(name=name, cost=cost, design=design) for name, cost in zip("ab", costs, strict=True)]
     panel = SimpleNamespace(arms=arms, name=finding.panel.name, baseline="a")
     bare = SimpleNamespace(panel=panel, populations=(), look=finding.look)
     known = set(applicable([finding], runs))

@@ -215,7 +215,7 @@ def test_crossed_recipes_are_an_interaction(tmp_path):
     sweep, runs = write_study(tmp_path, sweep_fields(arms), truth=FLAT | dict.fromkeys(AXES, 12.0))
     found = only(sweep, runs)
     assert found.crossed.df1 == 1
-    assert "Whether what a design gains depends on the recipe: " in headline(sweep, [found])
+    assert "Whether what a design gains depends on the recipe (exploratory): " in headline(sweep, [found])
 
 
 def test_many_designs_of_a_cardinality_are_a_population(tmp_path):

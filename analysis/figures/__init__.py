@@ -104,7 +104,9 @@ def _curves(ax: Axes, finding: Finding, scene: Scene, arms: Sequence[str] | None
 def _counted(finding: Finding, study: Study, cost: str) -> bool:
     if cost == "seconds":
         return bool(study.runs.loc[study.runs["panel"] == finding.panel.name, "seconds"].notna().any())
-    return any(getattr(arm.cost, cost) is not None for arm in finding.panel.arms)
+    counts = [getattr(arm.cost, cost) for arm in finding.panel.arms]
+    known = {count for count in counts if count is not None}
+    return len(known) > 1 or (len(known) == len(counts) == 1)  # arms of one cost would hide each other
 
 
 def _trained(finding: Finding, study: Study) -> bool:
@@ -112,7 +114,7 @@ def _trained(finding: Finding, study: Study) -> bool:
 
 
 def _costed(finding: Finding, study: Study) -> bool:
-    return any(_counted(finding, study, cost) for cost in ("params", "macs"))
+    return any(getattr(arm.cost, cost) is not None for arm in finding.panel.arms for cost in ("params", "macs"))
 
 
 def _population(finding: Finding, scene: Scene) -> dict[str, list[float]]:
