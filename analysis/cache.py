@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from ablation.run import LOG, RESULT, RUN_JSON
 from analysis.logs import EPOCHS
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same files would give other rows."""
 FOLDER = ".collected"
 SETTLED = 2.0
@@ -40,13 +40,15 @@ RUNS = pa.schema(
         ("epoch_rows", pa.int64()),
         ("about", pa.dictionary(pa.int32(), pa.string())),
         ("finished", pa.string()),
+        ("further", pa.string()),
         *((name, pa.int64()) for name in COUNTS),
         *((name, pa.float64()) for name in MEASURES),
     ]
 )
 """A row a finished run: `stamp` of its files when they were read (`stamp_of`); its number of `epoch_rows`; what its
 run.json says `about` it, as JSON (engine, recipe, data, execution, and of its provenance commit, dirty, versions); when
-it `finished`, UTC; its cost; its result (errors in percent, of the evaluation that its data set names)."""
+it `finished`, UTC; `further` evaluations, as JSON, by name; its cost; its result (errors in percent, of the evaluation
+that its data set names)."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.collect import Study
+from analysis.figures.training import MANY, together
 from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.methods import devices
@@ -12,6 +13,10 @@ from analysis.verdict import join, level
 DISTRIBUTIONS = (
     "Share of designs at or below each error, by cardinality, each design's mean over its seeds; the bands hold "
     "the whole curve with 95%."
+)
+BY_ARM = (
+    "Error of each arm: mean with 95% t-interval, and every run as a dot; dashed: the baseline's mean. More than "
+    "cardinality differs between these arms, or they share one."
 )
 CLASSES = (
     "Difference of each arm from the baseline over each class, with a 95% interval for that class alone: some of many "
@@ -23,7 +28,7 @@ def captions(study: Study, found: list[Finding]) -> dict[str, str]:
     """The caption of each figure in `analysis.figures.FIGURES`."""
     counted = {f"error_vs_{key}": _counted(key) for key in ("params", "macs", "activations")}
     return {
-        **{"error_vs_cardinality": _cardinality(found), "contrasts": _contrasts(found)},
+        **{"error_vs_cardinality": _cardinality(found), "error_by_arm": BY_ARM, "contrasts": _contrasts(found)},
         **{"learning_curves": _curves(found), **counted, "error_vs_time": _time(study)},
         **{"error_distributions": DISTRIBUTIONS, "class_differences": CLASSES},
         "ladder_residuals": "How far each arm is from the budget: what else differs beside cardinality.",
@@ -50,8 +55,15 @@ def _curves(found: list[Finding]) -> str:
     evaluations = join(sorted({finding.panel.dataset.evaluate for finding in found}))
     return (
         f"Top-1 error after each epoch: {evaluations} drawn through, training (on augmented images) dashed and hollow; "
-        "mean over seeds, the band from the least to the greatest."
+        f"mean over seeds in a band, its 95% t-interval.{_cut(found)}"
     )
+
+
+def _cut(found: list[Finding]) -> str:
+    epochs = max(arm.recipe.epochs for finding in found for arm in finding.panel.arms)
+    several = any(len(together(finding.panel)) > 1 for finding in found)
+    text = " The baseline stands in each of the axes." if several else ""
+    return text + (" The steep fall of the first epochs is above the axes." if epochs >= MANY else "")
 
 
 def _counted(cost: str) -> str:

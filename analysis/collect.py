@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ablation.errors import UserError
 from ablation.registration import Registration, content_of, registrations, related
-from ablation.run import Run, RunPaths, RunState, read_state
+from ablation.run import Run, RunPaths, RunState, bits_name, read_state
 from ablation.sweep import Sweep
 from analysis.bits import BitFiles, Right, read_right, stack
 from analysis.cache import Cached
@@ -30,8 +30,15 @@ EPOCH_COLUMNS = [
     *("panel", "arm", "seed", "epoch", "train_loss", "train_error", "loss", "top1_error", "top5_error"),
     *("lr", "seconds", "images_per_second"),
 ]
+FURTHER = ("top1_error", "top5_error", "images")
+"""What each evaluation beside the first one has: a column each, such as `top1_error at 320`."""
 PENDING = ("running", "waiting", "missing")
 """States from which a run may still finish by itself or by another launch."""
+
+
+def further_column(measure: str, evaluation: str) -> str:
+    """The column of `Study.runs` with a measure of a further evaluation."""
+    return f"{measure} at {evaluation}"
 
 
 @dataclass(frozen=True)
@@ -75,17 +82,36 @@ class Study:
         self, panel: str, arm: str, metric: str = "top1_error", seeds: Sequence[int] | None = None
     ) -> list[float]:
         """The errors of an arm's finished runs, by seed, in percent."""
-        return [float(value) for value in self.of(panel, arm, seeds)[metric]]
+        return [float(value) for value in self.of(panel, arm, seeds)[metric].astype(float)]
 
     def seeds(self, panel: str, arm: str, seeds: Sequence[int] | None = None) -> list[int]:
         """The seeds of an arm's finished runs."""
         return [int(seed) for seed in self.of(panel, arm, seeds)["seed"]]
 
-    def right(self, panel: str, arm: str, seeds: Sequence[int] | None = None) -> Right | None:
-        """Which images an arm's finished runs got right, (runs, images); None where any of them has no (whole) bits."""
-        rows = self.of(panel, arm, seeds)
-        pairs = zip(rows["run_id"], rows["images"], strict=True)
-        return stack([read_right(self.bits[run], int(images)) if run in self.bits else None for run, images in pairs])
+    @property
+    def evaluations(self) -> list[str]:
+        """The names of evaluations beside the first one, as the runs recorded them."""
+        head = further_column("top1_error", "")
+        return [name.removeprefix(head) for name in self.runs.columns if name.startswith(head)]
+
+    def right(
+        self, panel: str, arm: str, seeds: Sequence[int] | None = None, evaluation: str | None = None
+    ) -> Right | None:
+        """Which images an arm's finished runs got right, (runs, images); None where any of them has no (whole) bits.
+
+        Of the first evaluation, or of the one that is named.
+        """
+        rows, column = self.of(panel, arm, seeds), further_column("images", evaluation) if evaluation else "images"
+        if column not in rows or rows[column].isna().any():
+            return None
+        pairs = zip(rows["run_id"], rows[column], strict=True)
+        return stack([self._right(run, int(images), evaluation) for run, images in pairs])
+
+    def _right(self, run: str, images: int, evaluation: str | None) -> Right | None:
+        path = self.bits.get(run)
+        if path is None:
+            return None
+        return read_right(path.with_name(bits_name(evaluation)) if evaluation else path, images)
 
 
 @dataclass(frozen=True)
@@ -134,7 +160,7 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
         registrations=own,
         abandoned=[one for one in every if one not in own],
         bits=bits,
-        lacks=_cut_off(finished, bits),
+        lacks=[*_cut_off(finished, bits), *_not_evaluated(sweep, finished)],
     )
 
 
@@ -193,12 +219,19 @@ def _run_frame(finished: list[_Finished]) -> pd.DataFrame:
         for (panel, arm), d in designs.items()
     }
     rows = [arms[found.run.panel, found.run.arm] | _run_row(found) for found in finished]
-    return pd.DataFrame(rows, columns=RUN_COLUMNS)
+    further = dict.fromkeys(key for row in rows for key in row["further"])
+    return pd.DataFrame([row | row["further"] for row in rows], columns=[*RUN_COLUMNS, *further])
 
 
 def _run_row(found: _Finished) -> dict[str, Any]:
     devices = {key: found.execution.get(key) for key in ("device", "device_name")}
-    return {**found.row, **devices, "seed": found.run.seed, "run_id": found.run.id}
+    further = {further_column(m, name): own[m] for name, own in _evaluations(found).items() for m in FURTHER}
+    return {**found.row, **devices, "seed": found.run.seed, "run_id": found.run.id, "further": further}
+
+
+def _evaluations(found: _Finished) -> dict[str, Any]:
+    evaluations: dict[str, Any] = json.loads(found.row["further"])
+    return evaluations
 
 
 def _epoch_frame(finished: list[_Finished], known: Cached) -> pd.DataFrame:
@@ -297,6 +330,21 @@ def _cut_off(finished: list[_Finished], bits: BitFiles) -> list[str]:
         f"Of {len(cut)} {'run' if len(cut) == 1 else 'runs'} the file of correct images was cut off ({cut[0]}: "
         f"{size:,} bits for {images[cut[0]]:,} images), so nothing is said of new images for {arms}."
     ]
+
+
+def _not_evaluated(sweep: Sweep, finished: list[_Finished]) -> list[str]:
+    """A sentence for each panel's evaluation that some of its runs lack though its data set asks for it, or others
+    have it."""
+    said = []
+    for panel in sweep.panels:
+        own = [found for found in finished if found.run.panel == panel.name]
+        asked = dict.fromkeys([*getattr(panel.dataset, "evaluations", ()), *(n for f in own for n in _evaluations(f))])
+        for name in asked:
+            lacking = [f.run for f in own if _evaluations(f).get(name, {}).get("top1_error") is None]
+            if lacking:
+                arms = ", ".join(dict.fromkeys(run.arm for run in lacking))
+                said.append(f"Evaluation {name} is missing in {len(lacking)} of {len(own)} runs ({arms}).")
+    return said
 
 
 def _refuse(panel: str, what: str, values: dict[str, Any]) -> None:

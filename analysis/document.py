@@ -19,16 +19,28 @@ from analysis.details import (
     beyond_table,
     captioned,
     confounds_table,
+    crossed_table,
     images_table,
     side_by_side,
 )
-from analysis.figures import applicable
+from analysis.figures import applicable, count_axes
 from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.methods import methods
 from analysis.pages import Pages
+from analysis.paper_tables import paper_tables
 from analysis.published import comparable
-from analysis.tables import Table, ladder_table, missing_table, results_table, without_blanks
+from analysis.tables import (
+    Table,
+    evaluations_table,
+    ladder_table,
+    missing_table,
+    results_table,
+    shows_published,
+    without_blanks,
+)
+from analysis.training import training_table
+from analysis.twins import twin_tables
 from analysis.verdict import completeness, dataset_label, headline, join
 
 
@@ -38,14 +50,14 @@ def document(sweep: Sweep, study: Study, found: list[Finding], commands: Sequenc
     kind = "Results" if sweep.outside else "Sweep"
     pages.add("paragraph", text=f"{kind} {sweep.name}: {_lower(completeness(study))}")
     pages.add("verdict", text=headline(sweep, found))
+    _paper(pages, sweep, study, found)
     _results(pages, sweep, study, found)
     _behind(pages, sweep, study, found)
     if study.missing:
         pages.add("heading", text="What is missing")
         pages.table(missing_table(study))
     _ladders(pages, sweep)
-    trained = "" if study.epochs.empty else "Training"
-    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading=trained)
+    _training(pages, sweep, study, found)
     costs = ("params", "macs", "activations", "time")
     _figures(pages, study, found, *(f"error_vs_{cost}" for cost in costs), heading="Error against cost")
     _methods(pages, sweep, study, found)
@@ -59,7 +71,20 @@ def _figures(pages: Pages, study: Study, found: list[Finding], *names: str, head
     shown = [(name, said[name]) for name in names if name in known]
     if heading and shown:
         pages.add("heading", text=heading)
-    pages.figures_of(shown, across=2 if len(found) == 1 else 1)
+    for group in _beside({name: count_axes(name, found, study) == 1 for name, _ in shown}, len(found) == 1):
+        pages.figures_of([figure for figure in shown if figure[0] in group], across=len(group))
+
+
+def _beside(halves: dict[str, bool], pairs: bool) -> list[list[str]]:
+    """Figures in the order given, two that are half a page wide beside each other where `pairs`."""
+    groups: list[list[str]] = []
+    for name, half in halves.items():
+        last = groups[-1] if groups else []
+        if pairs and half and len(last) == 1 and halves[last[0]]:
+            last.append(name)
+        else:
+            groups.append([name])
+    return groups
 
 
 def _lower(text: str) -> str:
@@ -71,6 +96,19 @@ def measure(sweep: Sweep, panel: Panel) -> str:
     return "error" if sweep.outside else f"{panel.dataset.evaluate} {LABELS[sweep.evidence.metric].name}"
 
 
+def _paper(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    """The paper's own tables first; small twins under a heading that says what they are."""
+    tables, twins = paper_tables(sweep, study, found), twin_tables(sweep, study, found)
+    if tables:
+        pages.add("heading", text="The paper's table" if len(tables) == 1 else "The paper's tables")
+    for index, table in enumerate(tables):
+        pages.table(table, name="paper" if len(tables) == 1 else f"paper_{index + 1}")
+    if twins:
+        pages.add("heading", text="Small twins, not the paper's networks")
+    for index, table in enumerate(twins):
+        pages.table(table, name="twins" if len(twins) == 1 else f"twins_{index + 1}")
+
+
 def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
     pages.add("heading", text="Results")
     for finding in found:
@@ -79,8 +117,11 @@ def _results(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> 
         caption = f"{_name(sweep, panel)}{what}{where}."
         table = results_table(finding, sweep.evidence.metric, what)
         pages.table(_known(sweep, table), caption[0].upper() + caption[1:], name=_file(sweep, panel))
-    _figures(pages, study, found, "error_vs_cardinality", "contrasts")
-    published = [panel for panel in sweep.panels if any(sweep.evidence.metric in arm.published for arm in panel.arms)]
+        further = evaluations_table(finding, study)
+        if further:
+            pages.table(captioned(further, _name(sweep, panel)))
+    _figures(pages, study, found, "error_vs_cardinality", "error_by_arm", "contrasts")
+    published = [panel for panel in sweep.panels if shows_published(panel, sweep.evidence.metric)]
     said = ["Published errors are as the table states them."] if sweep.outside else map(_published_note, published)
     for note in [*dict.fromkeys(said if published else []), *study.notes]:
         pages.add("paragraph", text=note)
@@ -91,7 +132,12 @@ def _behind(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> N
     pages.add("heading", text="Behind the verdict")
     for finding in found:
         name = _name(sweep, finding.panel)
-        for table in (beyond_table(finding), confounds_table(finding, study), images_table(finding)):
+        for table in (
+            beyond_table(finding),
+            crossed_table(finding),
+            confounds_table(finding, study),
+            images_table(finding),
+        ):
             if table and len(_known(sweep, table).columns) > 1:
                 pages.table(captioned(_known(sweep, table), name))
         tuned = "" if sweep.outside else tuning(finding.panel)
@@ -143,6 +189,16 @@ def _ladders(pages: Pages, sweep: Sweep) -> None:
             replace(table, note=table.note if last and not sweep.outside else ""),
             f"{_name(sweep, panel)}{table.caption}",
         )
+
+
+def _training(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:
+    """Curves, then training error beside test error."""
+    trained = "" if study.epochs.empty else "Training"
+    _figures(pages, study, found, "learning_curves", "ladder_residuals", heading=trained)
+    tables = [] if sweep.outside else [training_table(finding, study, sweep.evidence.metric) for finding in found]
+    for finding, table in zip(found, tables, strict=False):
+        if table:
+            pages.table(captioned(table, _name(sweep, finding.panel)))
 
 
 def _methods(pages: Pages, sweep: Sweep, study: Study, found: list[Finding]) -> None:

@@ -6,9 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from ablation.design import Design
 from ablation.registration import Registration
 from ablation.sweep import AXES, Arm, Panel, Sweep
 from analysis.collect import PENDING, Study
@@ -32,6 +34,8 @@ from analysis.statistics import (
 
 MANY = 5
 """Designs that make a population, whose distribution says more than a mean."""
+NEAR = 0.3
+"""How far an arm may be from the budget, relatively, to be of one ladder with others."""
 INTERIM = "interim: no verdict until every run of a look is in"
 
 
@@ -166,10 +170,37 @@ def _why_new(
 
 
 def cardinalities(panel: Panel) -> dict[str, float]:
-    """log2 C of the arms along cardinality, and of the baseline where it is the budget's own design."""
-    own = [arm for arm in panel.arms if arm.axis in (None, "cardinality") and arm.design.cardinality]
-    plain = [arm for arm in own if arm.axis or arm.name == panel.baseline]
-    return {arm.name: math.log2(arm.design.cardinality) for arm in plain if arm.design.cardinality}
+    """log2 C of the arms along cardinality, and of the baseline where it is the budget's own design.
+
+    Those alone that meet the budget, are trained as the baseline is and differ from it in C and d alone: a form, a
+    shortcut, a recipe or a cost that changes too would be read as C's doing.
+    """
+    base = next(arm for arm in panel.arms if arm.name == panel.baseline)
+    own = [arm for arm in panel.arms if arm.axis == "cardinality" or (arm is base and arm.axis is None)]
+    alike = [arm for arm in own if beside_paths(arm) == beside_paths(base) and at_budget(panel, arm)]
+    return {arm.name: math.log2(arm.design.cardinality) for arm in alike if arm.design.cardinality}
+
+
+def beside_paths(arm: Arm) -> tuple[Any, ...] | None:
+    """All that an arm is beside C and d; None for a family's network, of which that is not known."""
+    if not isinstance(arm.design, Design):
+        return None
+    return replace(arm.design, cardinality=1, widths=arm.design.outputs), arm.recipe.model_dump(exclude={"name"})
+
+
+def at_budget(panel: Panel, arm: Arm) -> bool:
+    """Whether an arm costs about what the panel's budget says, as far as both are known."""
+    pairs = [(getattr(arm.cost, key), getattr(panel.budget, key)) for key in ("params", "macs")]
+    return all(abs(cost / target - 1) <= NEAR for cost, target in pairs if cost and target)
+
+
+def told_by_cardinality(panel: Panel) -> bool:
+    """Whether C alone tells the panel's arms apart, so that their errors may stand over an axis of it."""
+    paths = [arm.design.cardinality for arm in panel.arms]
+    if None in paths or len(set(paths)) < len(paths):
+        return False
+    alike = all(beside_paths(arm) == beside_paths(panel.arms[0]) for arm in panel.arms)
+    return alike and all(arm.axis in (None, "cardinality") and at_budget(panel, arm) for arm in panel.arms)
 
 
 def _trend(panel: Panel, groups: dict[str, list[float]], look: Look, margin: float | None) -> Trend | None:

@@ -90,9 +90,22 @@ def _result(result: dict[str, Any], run: Run, paths: RunPaths) -> dict[str, Any]
     every = own | {key: evaluation.get(key) for key in ("top1_error", "top5_error", "loss", "images")}
     return {
         "finished": result.get("finished"),
+        "further": _further(found or {}, name, where),
         **{key: measure(every, key, where) for key in MEASURES},
         **{key: _count(every, key, where) for key in ("images", "epochs")},
     }
+
+
+def _further(found: dict[str, Any], first: str, where: str) -> str:
+    """Evaluations beside the first one, as JSON: name -> top1_error, top5_error (percent), images."""
+    kept = {}
+    for name in sorted(found.keys() - {first}):
+        own = found[name]
+        if not isinstance(own, dict):
+            raise UserError(f"damaged result: evaluation {name} is {own!r}", where=where, remedy=AGAIN)
+        errors = {key: measure(own, key, where) for key in ("top1_error", "top5_error")}
+        kept[name] = {**errors, "images": _count(own, "images", where)}
+    return json.dumps(kept)
 
 
 def _count(fields: dict[str, Any], name: str, where: str) -> int | None:

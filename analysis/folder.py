@@ -23,10 +23,12 @@ from analysis.findings import Finding
 from analysis.html import to_html
 from analysis.latex import to_latex
 from analysis.markdown import to_markdown
+from analysis.paper_tables import paper_frame
 from analysis.pdf import to_pdf
 from analysis.references import cited, to_bibtex
 from analysis.studies import Reported, differences, studies_document, studies_figures, summary_frame
 from analysis.tables import tidy, to_csv
+from analysis.training import training_frame
 
 FORMS = {"markdown": "report.md", "pdf": "report.pdf", "html": "report.html"}
 
@@ -50,10 +52,17 @@ def write_report(
         name=sweep.name,
         document=document(sweep, study, found, commands),
         draw=lambda: draw(sweep, study, found),
-        tables=tidy(sweep, study, found),
+        tables=_frames(sweep, study, found),
         references=to_bibtex(cited(sweep, found), _versions(study)),
     )
     return write(content, out)
+
+
+def _frames(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataFrame]:
+    """Every table as numbers; those that have something only where they have."""
+    trained = [] if sweep.outside else [training_frame(f, study, sweep.evidence.metric) for f in found]
+    more = {"paper": paper_frame(sweep, study, found), "training": pd.concat(trained) if trained else pd.DataFrame()}
+    return tidy(sweep, study, found) | {name: frame for name, frame in more.items() if len(frame)}
 
 
 def write_studies(studies: Sequence[Reported], out: Path, commands: Sequence[str]) -> dict[str, Path]:
@@ -88,7 +97,7 @@ def write(content: Content, out: Path) -> dict[str, Path]:
 
 def write_tables(sweep: Sweep, study: Study, found: list[Finding], out: Path) -> list[Path]:
     """Write the tables alone, as CSV, into the report's folder; their paths. Raises UserError as `write` does."""
-    frames = tidy(sweep, study, found)
+    frames = _frames(sweep, study, found)
     with built(out, sweep.name) as work:
         (work / "tables").mkdir()
         for name, frame in frames.items():

@@ -28,6 +28,10 @@ Figure = Annotated[
 ]
 Columns = Annotated[int | None, typer.Option(min=1, max=2, help="With --figure: its width in columns of a paper.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write the tables alone, as CSV.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the paper's tables that the sweep runs, measured so far; write nothing."),
+]
 Bundle = Annotated[
     Path | None, typer.Option(metavar="FILE.zip", help="Pack sweep, registration and tables for a reader.")
 ]

@@ -35,6 +35,7 @@ def main(
     csv: options.Csv = False,
     bundle: options.Bundle = None,
     anonymous: options.Anonymous = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Report what the finished runs of a sweep say, and no more: estimates, intervals, a verdict, what is missing.
@@ -46,6 +47,7 @@ def main(
     \b
     Example:
       python -m analysis.report sweeps/fashion_mnist.yaml
+      python -m analysis.report sweeps/table3.yaml --dry-run
       python -m analysis.report sweeps/table3.yaml --runs /scratch/runs --json
       python -m analysis.report sweeps/table3.yaml --figure error_vs_cardinality --columns 2
       python -m analysis.report sweeps/table3.yaml sweeps/fashion_mnist.yaml
@@ -54,7 +56,7 @@ def main(
     """
     if columns and not figure:
         raise UserError("--columns is the width of one figure", remedy="Name it: --figure error_vs_cardinality.")
-    _one_of({"--figure": figure, "--csv": csv, "--bundle": bundle})
+    _one_of({"--figure": figure, "--csv": csv, "--bundle": bundle, "--dry-run": dry_run})
     if anonymous and not bundle:
         raise UserError("--anonymous belongs to --bundle", remedy="Add --bundle FILE.zip.")
     table = {"--baseline": baseline, "--margin": margin, "--question": question, "--name": name}
@@ -63,6 +65,9 @@ def main(
         parts = [_outside(results, baseline, margin, question, name, changes or [])]
     else:
         parts = [_found(path, changes or [], runs) for path in _named(sweeps, table)]
+    if dry_run:
+        _paper_alone(parts, json)
+        return
     if all(study.runs.empty for _, study, _ in parts):
         raise _nothing_to_report(*parts[0][:2])
     commands = _commands(parts, changes or [])
@@ -99,6 +104,22 @@ def _files_alone(
         print_json({"bundle": str(bundle)} if bundle else {"tables": [str(file) for file in files]})
     else:
         print("\n".join(map(str, files)))
+
+
+def _paper_alone(parts: list[Part], as_json: bool) -> None:
+    """The paper's tables and the small twins of them, before there is anything to report."""
+    from analysis.paper_tables import paper_frame, paper_tables
+    from analysis.tables import to_json, to_terminal
+    from analysis.twins import twin_tables
+
+    tables = [table for part in parts for table in [*paper_tables(*part), *twin_tables(*part)]]
+    if not tables:
+        names = " and ".join(sweep.name for sweep, _, _ in parts)
+        raise UserError(f"no panel of {names} runs a table of the paper", remedy="Name it in the panel: table: 3.")
+    if as_json:
+        print_json({"paper": [row for part in parts for row in to_json(paper_frame(*part))]})
+    else:
+        print("\n\n".join(map(to_terminal, tables)))
 
 
 def _named(sweeps: list[Path] | None, table: dict[str, Any]) -> list[Path]:
@@ -222,7 +243,7 @@ def _arm(finding: Finding, arm: Any, metric: str) -> dict[str, Any]:
     return {
         **{"panel": finding.panel.name, "arm": arm.name, "n": e.n},
         **{key: _number(value) for key, value in numbers.items()},
-        "published": arm.published.get(metric),
+        "published": None if arm.twin_of else arm.published.get(metric),
     }
 
 
@@ -238,21 +259,13 @@ def _number(value: float) -> float | None:
 
 def _brief(sweep: Sweep, found: list[Finding]) -> str:
     """The results for a terminal, a line an arm."""
-    from analysis.tables import results_table
+    from analysis.tables import in_columns, results_table
 
     lines: list[str] = []
     for finding in found:
         lines += [f"\n{finding.panel.name}" if lines else finding.panel.name] if len(found) > 1 else []
         table = results_table(finding, sweep.evidence.metric, "error")
-        keep = [i for i, column in enumerate(table.columns) if column.title not in ("C", "d", "params", "MACs", "p")]
-        rows = [[column.title for column in table.columns], *table.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in keep]
-        left = [table.columns[i].left for i in keep]
-        for row in rows:
-            cells = zip((row[i] for i in keep), widths, left, strict=True)
-            lines.append(
-                "  ".join(c.ljust(width) if is_left else c.rjust(width) for c, width, is_left in cells).rstrip()
-            )
+        lines += in_columns(table, {"C", "d", "params", "MACs", "p"})
     return "\n".join(lines)
 
 

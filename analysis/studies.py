@@ -20,7 +20,7 @@ from analysis.pages import Pages
 from analysis.tables import Column, Row, Table, missing_table, number, numeric, text
 from analysis.verdict import completeness, dataset_label, headline, join
 
-FIGURES = ("error_vs_cardinality", "contrasts")
+FIGURES = ("error_vs_cardinality", "error_by_arm", "contrasts")
 """Those of each study that stand in the document."""
 
 

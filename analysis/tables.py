@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from ablation.budget import Budget
 from ablation.sweep import Panel, Sweep
-from analysis.collect import Study
+from analysis.collect import Study, further_column
 from analysis.findings import Finding
 from analysis.labels import LABELS
-from analysis.statistics import IF_EQUAL
+from analysis.statistics import IF_EQUAL, estimate
 from analysis.verdict import level, short
 
 Row = dict[str, Any]
@@ -76,6 +77,7 @@ class Number:
         value = row[self.key]
         if value is None or pd.isna(value):
             return "–"
+        value = int(value) if self.style == "," and value == int(value) else value  # beside blanks counts are floats
         return format(value, self.style if value else self.style.replace("+", "")).replace("-", "−")
 
 
@@ -169,7 +171,7 @@ def results_frame(finding: Finding, metric: str) -> pd.DataFrame:
                 **{"width": arm.design.width, "params": arm.cost.params, "macs": arm.cost.macs, "n": estimate.n},
                 **{metric: estimate.mean, "sd": estimate.sd, "low": estimate.low, "high": estimate.high},
                 **{(f"difference_{key}" if key in ("low", "high") else key): value for key, value in against.items()},
-                "published": arm.published.get(metric, math.nan),
+                "published": math.nan if arm.twin_of else arm.published.get(metric, math.nan),
             }
         )
     return pd.DataFrame(rows)
@@ -186,9 +188,45 @@ def results_table(finding: Finding, metric: str, title: str) -> Table:
         Column("verdict", _verdict, left=True),
     ]
     frame = results_frame(finding, metric)
-    if frame["published"].notna().any():
+    if shows_published(finding.panel, metric):
         columns.append(numeric("published", ".2f"))
     return Table("", frame, columns, _results_note(finding))
+
+
+def shows_published(panel: Panel, metric: str) -> bool:
+    """Whether published errors stand in a panel's results: those of the paper's tables have one of their own."""
+    return not panel.table and any(metric in arm.published and not arm.twin_of for arm in panel.arms)
+
+
+def evaluated(finding: Finding, study: Study) -> pd.DataFrame:
+    """A row an arm with its means of further evaluations: `top1_error at 320`, and the ends of its interval."""
+    columns = [further_column(key, name) for name in study.evaluations for key in ("top1_error", "top5_error")]
+    rows = []
+    for arm in finding.panel.arms:
+        every = {c: estimate(study.errors(finding.panel.name, arm.name, c, finding.look.seeds)) for c in columns}
+        ends = {f"{c} {end}": getattr(found, end) for c, found in every.items() for end in ("low", "high")}
+        rows.append({"arm": arm.name, **{c: found.mean for c, found in every.items()}, **ends})
+    return pd.DataFrame(rows)
+
+
+def evaluations_table(finding: Finding, study: Study) -> Table | None:
+    """Every arm in every evaluation beside the first one; None where there is none."""
+    frame = evaluated(finding, study)
+    names = [n for n in study.evaluations if frame[further_column("top1_error", n)].notna().any()]
+    if not names:
+        return None
+    columns = [Column("arm", text("arm"), left=True)]
+    for name in names:
+        for key in ("top1_error", "top5_error"):
+            column = further_column(key, name)
+            columns.append(Column(f"{name}: {LABELS[key].head}", partial(_further, key=column), key=column))
+    note = "Mean over seeds with a 95% interval. The verdict is about the first evaluation alone."
+    return Table("Further evaluations of the same networks.", frame, columns, note)
+
+
+def _further(row: Row, key: str) -> str:
+    interval = _interval(row, f"{key} low", f"{key} high", ".2f")
+    return number(key, ".2f")(row) + ("" if interval == "–" else f" {interval}")
 
 
 def _short(key: str) -> Callable[[Row], str]:
@@ -253,7 +291,7 @@ def tidy(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataF
     """Everything a report rests on, as frames by name: ladder, results, runs, epochs, missing."""
     return {
         "ladder": pd.concat([ladder_frame(panel) for panel in sweep.panels]),
-        "results": pd.concat([results_frame(finding, sweep.evidence.metric) for finding in found]),
+        "results": pd.concat([results_frame(f, sweep.evidence.metric).merge(evaluated(f, study)) for f in found]),
         "runs": study.runs,
         "epochs": study.epochs,
         "missing": missing_table(study).frame,
@@ -263,3 +301,23 @@ def tidy(sweep: Sweep, study: Study, found: list[Finding]) -> dict[str, pd.DataF
 def to_csv(frame: pd.DataFrame) -> str:
     """Plain numbers, all their digits, one line a row."""
     return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_json(frame: pd.DataFrame) -> list[Row]:
+    """A row each; null where there is no number."""
+    records: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return records
+
+
+def in_columns(table: Table, without: Collection[str] = ()) -> list[str]:
+    """The table as lines for a terminal, `without` some columns."""
+    keep = [index for index, column in enumerate(table.columns) if column.title not in without]
+    rows = [[column.title for column in table.columns], *table.rows()]
+    widths = [(index, max(len(row[index]) for row in rows), table.columns[index].left) for index in keep]
+    cells = [[row[i].ljust(width) if left else row[i].rjust(width) for i, width, left in widths] for row in rows]
+    return ["  ".join(line).rstrip() for line in cells]
+
+
+def to_terminal(table: Table) -> str:
+    """Caption, lines and note."""
+    return "\n".join([table.caption, *in_columns(table), *([table.note] if table.note else [])])

@@ -13,7 +13,10 @@ from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.statistics import Comparison, Contrast, PopulationContrast, Trend
 
-DATASETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1K"}
+DATASETS = {
+    **{"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"},
+    **{"imagenet": "ImageNet-1K", "imagenet5k": "ImageNet-5K", "coco": "COCO"},
+}
 EXPLORATORY = ", exploratory: "
 
 
@@ -111,7 +114,7 @@ def _more(finding: Finding) -> str:
     sentences += [f"{trend_words(finding.trend, sure)}."] if finding.trend else []
     sentences += [population_words(contrast) for contrast in finding.populations]
     if finding.crossed:
-        sentences.append(f"Whether what a design gains depends on the recipe: {finding.crossed.verdict}.")
+        sentences.append(f"Whether what a design gains depends on the recipe (exploratory): {finding.crossed.verdict}.")
     if finding.confirmed:
         seeds = min(estimate.n for estimate in finding.confirmed.estimates.values())
         sentences.append(

@@ -8,9 +8,9 @@ import numpy as np
 import yaml
 
 from ablation.budget import parse_budget
-from ablation.cost import cost
+from ablation.cost import Cost, cost
 from ablation.dataset import Dataset
-from ablation.design import design_from_name
+from ablation.design import Design, design_from_name
 from ablation.registration import register
 from ablation.run import Run, RunPaths
 from ablation.sweep import Sweep, load_sweep
@@ -96,7 +96,7 @@ def write_run(sweep: Sweep, run: Run, runs: Path, error: float, **changes: Any) 
 
 def seconds_of(run: Run) -> float:
     """Wall time: more paths are slower."""
-    return 20.0 * run.recipe.epochs * (1 + 0.1 * run.design.cardinality) + 0.5 * run.seed
+    return 20.0 * run.recipe.epochs * (1 + 0.1 * (run.design.cardinality or 1)) + 0.5 * run.seed
 
 
 def epoch_record(run: Run, epoch: int, error: float) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def start_run(sweep: Sweep, run: Run, runs: Path, **changes: Any) -> RunPaths:
     """A run's folder with its run.json, as at its start."""
     paths = sweep.paths(runs, run)
     paths.folder.mkdir(parents=True, exist_ok=True)
-    price = cost(run.design)
+    price = cost(run.design) if isinstance(run.design, Design) else Cost(33_500, 1_210_000, None, None)
     execution = {
         **{"device": "cpu", "device_name": "Example CPU, 2 cores", "dtype": "float32", "threads": 1},
         **{"layout": "channels_last", "kernels": {}, "versions": {"torch": "2.14.1"}},
@@ -126,7 +126,11 @@ def start_run(sweep: Sweep, run: Run, runs: Path, **changes: Any) -> RunPaths:
     }
     about = {
         **{"id": run.id, "sweep": run.sweep, "design_name": run.design.name, **run.identity},
-        **{"recipe": run.recipe.model_dump(mode="json"), "dataset": run.dataset.model_dump(mode="json")},
+        **{
+            "design": run.design.to_dict(),
+            "recipe": run.recipe.model_dump(mode="json"),
+            "dataset": run.dataset.model_dump(mode="json"),
+        },
         "cost": {key: getattr(price, key) for key in ("params", "macs", "activations", "block_params")},
         "provenance": {
             **{"created": "2026-01-01T08:00:00.000+00:00", "commit": "c0ffee" * 6 + "c0ff", "dirty": False},

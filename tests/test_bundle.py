@@ -66,9 +66,12 @@ def test_csv_writes_the_tables_and_nothing_else(tmp_path, capsys):
     write_study(tmp_path)
     main([tmp_path / "study.yaml"], runs=tmp_path / "runs", out=tmp_path / "out", csv=True)
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
-    assert found == [f"study/tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs")]
+    assert found == [
+        f"study/tables/{name}.csv" for name in ("epochs", "ladder", "missing", "results", "runs", "training")
+    ]
     assert capsys.readouterr().out.split() == [
-        str(tmp_path / f"out/study/tables/{name}.csv") for name in ("ladder", "results", "runs", "epochs", "missing")
+        str(tmp_path / f"out/study/tables/{name}.csv")
+        for name in ("ladder", "results", "runs", "epochs", "missing", "training")
     ]
     assert len(pd.read_csv(tmp_path / "out/study/tables/epochs.csv")) == 30
 

@@ -169,3 +169,52 @@ def test_provenance_lists_what_the_runs_say(study):
     assert found["versions"]["torch"] == ["2.14.1"] and found["devices"] == ["Example CPU, 2 cores"]
     assert found["data"][0]["train_images"] == 60_000 and len(found["commits"]) == 1 and not found["dirty"]
     assert found["finished"] == ["2026-01-01T10:00:00.000+00:00", "2026-01-03T10:00:00.000+00:00"]
+
+
+def further(sweep, run, runs, bits=True, **evaluations):
+    """Gives a finished run more evaluations, and the bits of each."""
+    import numpy as np
+
+    paths = sweep.paths(runs, run)
+    result = json.loads(paths.result.read_text())
+    for name, error in evaluations.items():
+        result["evaluations"][name] = {"top1_error": error, "top5_error": error / 4, "images": 16}
+        if bits:
+            right = np.arange(16) >= error
+            paths.bits(name).write_bytes(np.packbits(right).tobytes())
+    paths.result.write_text(json.dumps(result))
+
+
+def test_every_evaluation_of_a_run_is_collected(tmp_path):
+    sweep, runs = write_study(tmp_path)
+    for run in sweep.runs():
+        further(sweep, run, runs, **{"320": 3.0, "1K-way": 5.0})
+    study = collect(sweep, runs)
+    assert study.evaluations == ["1K-way", "320"] and study.lacks == []
+    assert set(study.runs["top1_error at 320"]) == {3.0} and set(study.runs["top5_error at 1K-way"]) == {1.25}
+    arm = sweep.panels[0].arms[0].name
+    assert study.errors("width 8", arm, "top1_error at 320", (0, 1)) == [3.0, 3.0]
+    assert study.right("width 8", arm, evaluation="320").sum(1).tolist() == [13, 13, 13]
+    assert study.right("width 8", arm, evaluation="1K-way").sum(1).tolist() == [11, 11, 11]
+    assert study.right("width 8", arm, evaluation="299") is None
+    again = collect(sweep, runs, cache=False)
+    assert again.runs.equals(study.runs)
+
+
+def test_an_evaluation_that_some_runs_lack_is_said(tmp_path):
+    sweep, runs = write_study(tmp_path)
+    for run in sweep.runs()[:-1]:
+        further(sweep, run, runs, bits=False, **{"320": 3.0})
+    study = collect(sweep, runs)
+    assert study.lacks == ["Evaluation 320 is missing in 1 of 15 runs (resnext11_6x2-4-9d)."]
+    assert study.right("width 8", "resnext11_6x2-4-9d", evaluation="320") is None
+
+
+def test_a_damaged_further_evaluation_is_named(tmp_path):
+    sweep, runs = write_study(tmp_path)
+    path = sweep.paths(runs, sweep.runs()[0]).result
+    result = json.loads(path.read_text())
+    result["evaluations"]["320"] = "later"
+    path.write_text(json.dumps(result))
+    with pytest.raises(UserError, match="evaluation 320 is 'later'"):
+        collect(sweep, runs, cache=False)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from studies import panel_fields, sweep_fields, write_study
+from studies import TRUTH, panel_fields, sweep_fields, write_study
 
 from analysis.classes import class_differences
 from analysis.collect import collect
@@ -252,13 +252,16 @@ def test_a_family_has_no_cardinality_and_no_activations_to_draw(study):
     from types import SimpleNamespace
 
     _, runs, (finding,) = study
-    cost, design = SimpleNamespace(params=1, macs=1, activations=None), SimpleNamespace(cardinality=None)
-    arms = [SimpleNamespace(name=name, cost=cost, design=design) for name in "ab"]
+    costs = [SimpleNamespace(params=n, macs=n, activations=None) for n in (1, 2)]
+    design = SimpleNamespace(cardinality=None)
+    arms = [SimpleNamespace(name=name, cost=cost, design=design) for name, cost in zip("ab", costs, strict=True)]
     panel = SimpleNamespace(arms=arms, name=finding.panel.name, baseline="a")
     bare = SimpleNamespace(panel=panel, populations=(), look=finding.look)
     known = set(applicable([finding], runs))
-    assert set(FIGURES) - known == {"class_differences", "error_distributions"}  # of runs that this study has not
+    without = {"class_differences", "error_distributions"}  # of runs that this study has not
+    assert set(FIGURES) - known == without | {"error_by_arm"}
     assert known - set(applicable([bare], runs)) == {"error_vs_cardinality", "error_vs_activations"}
+    assert "error_by_arm" in applicable([bare], runs)
 
 
 def test_distributions_are_the_designs_of_each_cardinality(ax):
@@ -299,3 +302,112 @@ def test_without_errors_by_class_there_is_no_figure(study):
     _, found, finding = study
     assert class_differences(finding[0], found).empty
     assert "class_differences" not in applicable(finding, found)
+
+
+CROSSED = [
+    {"design": "resnet11_1x8d", "name": f"{name}", "recipe": {"base": "fashion", "epochs": n}}
+    for name, n in (("short", 2), ("long", 3))
+]
+NOT_TOLD = {
+    "forms": ["resnext11_4x3d", "resnext11_4x3d_form-b", "resnext11_4x3d_form-a"],
+    "shortcuts": ["resnet11_1x8d", "resnext11_4x3d_shortcut-none"],
+    "recipes": CROSSED,
+    "twice the cost": ["resnet11_1x8d", "resnext11_4x8d"],
+    "axis": ["resnet11_1x8d", {"design": "resnext11_2x5d", "axis": "groups"}],
+}
+
+
+@pytest.mark.parametrize("arms", NOT_TOLD.values(), ids=NOT_TOLD)
+def test_arms_that_differ_in_more_than_cardinality_have_a_row_each(tmp_path, arms):
+    sweep, runs = write_study(tmp_path, sweep_fields(arms))
+    found = collect(sweep, runs)
+    known = applicable(findings(sweep, found), found)
+    assert "error_by_arm" in known and "error_vs_cardinality" not in known
+
+
+def test_rows_of_arms_hold_means_intervals_and_every_run(ax, study):
+    from analysis.figures import error_by_arm
+
+    _, found, (finding,) = study
+    error_by_arm(ax, finding, found, "top1_error", "error")
+    bars = [tuple(container.lines[2][0].get_segments()[0][:, 0]) for container in ax.containers]
+    expected = [estimate(found.errors("width 8", arm.name)) for arm in finding.panel.arms]
+    assert np.allclose(bars, [(e.low, e.high) for e in expected])
+    dots = [line.get_xdata() for line in ax.lines if line.get_color() == "#333333"]
+    assert sorted(np.concatenate(dots)) == sorted(found.runs["top1_error"])
+    assert [text.get_text() for text in ax.get_yticklabels()][:2] == ["1x8d", "2x5d"]
+
+
+def test_an_arm_without_runs_keeps_its_row(tmp_path):
+    from analysis.figures import error_by_arm
+
+    sweep, runs = write_study(tmp_path, sweep_fields(NOT_TOLD["forms"]))
+    for run in sweep.runs()[0::3]:
+        shutil.rmtree(sweep.paths(runs, run).folder)
+    found = collect(sweep, runs)
+    with style():
+        _, (ax,) = axes(1)
+        error_by_arm(ax, findings(sweep, found)[0], found, "top1_error", "error")
+        assert len(ax.containers) == 2 and len(ax.get_yticks()) == 3
+
+
+def test_a_family_s_network_stands_beside_designs(tmp_path):
+    fields = sweep_fields(["resnet11_1x8d", "resnext11_4x3d"])
+    family = {"family": "nets.py:ensemble", "knobs": {"members": 2}, "source": "0" * 16, "name": "ensemble of 2"}
+    fields["panels"][0]["arms"].append(family | {"params": 33_500, "macs": 1_210_000})
+    sweep, runs = write_study(tmp_path, fields)
+    found = collect(sweep, runs)
+    (finding,) = findings(sweep, found)
+    assert "error_by_arm" in applicable([finding], found)
+    with style():
+        drawn = draw(sweep, found, [finding])
+    assert [text.get_text() for text in drawn["error_by_arm"].axes[0].get_yticklabels()][2] == "ensemble of 2"
+
+
+def curves(tmp_path, seeds=3, epochs=4, arms=None):
+    recipe = {"base": "fashion", "epochs": epochs}
+    fields = panel_fields(arms or list(TRUTH)[:2], name="p", recipe=recipe)
+    sweep, runs = write_study(tmp_path, {"question": "?", "panels": [fields], "seeds": seeds, "resources": {"gpus": 0}})
+    return sweep, collect(sweep, runs)
+
+
+def test_curves_have_t_intervals_and_training_is_dashed(ax, tmp_path):
+    sweep, found = curves(tmp_path)
+    learning_curves(ax, sweep.panels[0], found.epochs, "error")
+    rows = found.epochs[found.epochs["arm"] == sweep.panels[0].arms[0].name]
+    last = rows[rows["epoch"] == 4]
+    for band, key in zip(ax.collections, ("train_error", "top1_error"), strict=False):
+        at_end = [y for x, y in band.get_paths()[0].vertices if x == 4]
+        assert (min(at_end), max(at_end)) == pytest.approx((estimate(last[key]).low, estimate(last[key]).high))
+    assert [line.get_linestyle() for line in ax.lines[:4]] == ["--", "-", "--", "-"]
+
+
+def test_curves_of_one_seed_have_no_band(ax, tmp_path):
+    sweep, found = curves(tmp_path, seeds=1)
+    learning_curves(ax, sweep.panels[0], found.epochs, "error")
+    assert len(ax.lines) == 5 and not any(len(band.get_paths()) for band in ax.collections)
+
+
+def test_few_arms_share_an_axes_and_the_baseline_is_in_each(study):
+    sweep, found, finding = study
+    with style():
+        own = draw(sweep, found, finding, only=["learning_curves"])["learning_curves"].axes
+    shown = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in own]
+    assert shown == [["1x8d", "2x5d", "3x4-7-15d", "training"], ["1x8d", "4x3d", "6x2-4-9d", "training"]]
+    assert own[0].get_ylim() == own[1].get_ylim()
+    assert own[0].lines[1].get_color() == own[1].lines[1].get_color()
+
+
+def test_of_many_epochs_the_steep_fall_is_above_the_axes(ax, tmp_path):
+    sweep, found = curves(tmp_path, epochs=40)
+    learning_curves(ax, sweep.panels[0], found.epochs, "error")
+    errors = found.epochs[["top1_error", "train_error"]]
+    late = errors[found.epochs["epoch"] > 6]
+    assert late.max().max() < ax.get_ylim()[1] < errors.max().max()
+
+
+def test_costs_that_all_arms_share_are_not_drawn(tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields(NOT_TOLD["forms"]))
+    found = collect(sweep, runs)
+    known = applicable(findings(sweep, found), found)
+    assert "error_vs_params" not in known and "error_vs_activations" in known and "ladder_residuals" in known

@@ -11,7 +11,7 @@ from ablation.schema import Evidence
 from ablation.sweep import Sweep
 from analysis.collect import collect
 from analysis.confounds import confounds, still_falls, tuning
-from analysis.details import registration_facts
+from analysis.details import crossed_table, registration_facts
 from analysis.findings import INTERIM, findings
 from analysis.statistics import axis_contrasts, compare, estimate, look_alphas, trend
 from analysis.verdict import headline
@@ -216,7 +216,7 @@ def test_crossed_recipes_are_an_interaction(tmp_path, change):
     sweep, runs = write_study(tmp_path, sweep_fields(arms), truth=FLAT | dict.fromkeys(AXES, 12.0))
     found = only(sweep, runs)
     assert found.crossed.df1 == 1
-    assert "Whether what a design gains depends on the recipe: " in headline(sweep, [found])
+    assert "Whether what a design gains depends on the recipe (exploratory): " in headline(sweep, [found])
 
 
 def test_many_designs_of_a_cardinality_are_a_population(tmp_path):
@@ -267,3 +267,54 @@ def test_at_a_look_intervals_are_called_what_they_are(looking):
     assert found.comparison.estimates["resnet11_1x8d"] == estimate(
         collect(sweep, runs).errors(found.panel.name, "resnet11_1x8d")
     )
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        {"design": "resnext11_8x2d_form-b"},
+        {"design": "resnext11_8x2d_shortcut-none"},
+        {"design": "resnext11_8x8d"},
+        {"design": "resnext11_8x2d", "recipe": {"base": "fashion", "epochs": 3}},
+    ],
+    ids=["form", "shortcut", "cost", "recipe"],
+)
+def test_the_trend_is_over_arms_that_differ_in_cardinality_alone(tmp_path, stray):
+    truth = FALLS | {"resnext11_8x2d_form-b": 30.0, "resnext11_8x2d_shortcut-none": 30.0, "resnext11_8x8d": 30.0}
+    arms = list(FALLS)[:3]
+    sweep, runs = write_study(tmp_path, sweep_fields([*arms, stray]), truth=truth | {"resnext11_8x2d": 30.0})
+    found, study = only(sweep, runs), collect(sweep, runs)
+    groups = {arm: study.errors(found.panel.name, arm) for arm in arms}
+    assert found.trend == trend(groups, dict(zip(arms, (0, 1, 2), strict=True)))
+
+
+def crossed(folder, gains):
+    """Three designs under two recipes; the true gain of each design under each recipe."""
+    arms = list(AXES)[:3]
+    fields = [*arms, *({"design": a, "name": f"{a} long", "recipe": {"base": "fashion", "epochs": 4}} for a in arms)]
+    sweep = write_sweep(folder, sweep_fields(fields, seeds=4))
+    for run in sweep.runs():
+        gain = gains[run.recipe.epochs > 2][arms.index(run.design.name)]
+        write_run(sweep, run, folder / "runs", 12.0 - gain + 0.1 * (run.seed - 1.5))
+    return only(sweep, folder / "runs"), arms
+
+
+def test_a_gain_that_another_recipe_takes_away_is_a_difference_of_differences(tmp_path):
+    found, arms = crossed(tmp_path, ((0.0, 1.0, 2.0), (0.0, 0.0, 2.0)))
+    table = crossed_table(found)
+    rows = {(row[0], row[1]): row[2:] for row in table.rows()}
+    assert rows[arms[1], "fashion"][:2][0].startswith("−1.00 [") and rows[arms[1], "fashion"][1] == "improves"
+    lost = rows[arms[1], "fashion with epochs 4"]
+    assert lost[1].startswith("unresolved") and lost[2].startswith("+1.00 [") and lost[4] == "differs"
+    kept = rows[arms[2], "fashion with epochs 4"]
+    assert kept[1] == "improves" and kept[2].startswith("0.00 [") and kept[4].startswith("unresolved")
+    assert "Exploratory" in table.note and found.crossed.verdict == "interacts"
+
+
+def test_gains_are_judged_with_the_sd_of_all_cells(tmp_path):
+    found, arms = crossed(tmp_path, ((0.0, 1.0, 2.0), (0.0, 1.0, 2.0)))
+    assert [round(gain.difference, 9) for gain in found.crossed.gains] == [-1.0, -2.0, -1.0, -2.0]
+    assert {gain.b for gain in found.crossed.gains} == {
+        f"{arms[0]} under {name}" for name in ("fashion", "fashion with epochs 4")
+    }
+    assert found.crossed.verdict.startswith("unresolved")

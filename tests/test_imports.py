@@ -98,7 +98,11 @@ DRAWN = (
     "analysis.verdict"
 )
 FORMS = "analysis.markdown analysis.html analysis.pdf analysis.latex analysis.references"
-SHOWN = "analysis.tables analysis.figures analysis.document analysis.studies"
+PAPER = "analysis.paper analysis.comparable"
+SHOWN = (
+    "analysis.tables analysis.figures analysis.document analysis.studies analysis.paper_tables analysis.twins "
+    "analysis.training"
+)
 ANALYSIS = {
     "__init__": May(),
     "statistics": May(),
@@ -121,11 +125,17 @@ ANALYSIS = {
     "tables": May(f"{SPINE} {DRAWN}"),
     "figures": May(f"{SPINE} {DRAWN} analysis.tables analysis.classes"),
     "methods": May(f"{SPINE} {DRAWN} analysis.details"),
-    "captions": May(f"{SPINE} {DRAWN} analysis.methods"),
+    "captions": May(f"{SPINE} {DRAWN} analysis.methods analysis.figures"),
     "pages": May("analysis.tables"),
+    "paper": May(f"{SPINE} analysis.published"),
+    "comparable": May(f"{SPINE} {DRAWN} analysis.paper"),
+    "against": May(f"{SPINE} {DRAWN} {PAPER}"),
+    "paper_tables": May(f"{SPINE} {DRAWN} {PAPER} analysis.against analysis.tables"),
+    "twins": May(f"{SPINE} {DRAWN} {PAPER} analysis.against analysis.tables"),
+    "training": May(f"{SPINE} {DRAWN} analysis.tables"),
     "document": May(
         f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.captions analysis.pages analysis.details "
-        "analysis.confounds analysis.methods"
+        "analysis.confounds analysis.methods analysis.paper_tables analysis.twins analysis.training"
     ),
     "studies": May(f"{SPINE} {DRAWN} analysis.tables analysis.figures analysis.captions analysis.pages"),
     "markdown": May(),

@@ -91,3 +91,29 @@ def test_the_verdict_can_be_had_from_the_runs_csv_alone(study):
 
 def test_nothing_missing_is_an_empty_table(study):
     assert missing_table(study[1]).rows() == []
+
+
+def test_counts_beside_blanks_are_whole():
+    from analysis.tables import number
+
+    rows = pd.DataFrame({"C": [4, None]}).to_dict("records")
+    assert [number("C")(row) for row in rows] == ["4", "–"]
+
+
+def test_further_evaluations_stand_in_results_and_a_table(tmp_path):
+    import json
+
+    from analysis.tables import evaluations_table, tidy
+
+    sweep, runs = write_study(tmp_path)
+    (finding,) = findings(sweep, collect(sweep, runs))
+    assert evaluations_table(finding, collect(sweep, runs)) is None
+    for run in sweep.runs():
+        path = sweep.paths(runs, run).result
+        result = json.loads(path.read_text())
+        result["evaluations"]["320"] = {"top1_error": 5.0 + run.seed, "top5_error": 1.0, "images": 10}
+        path.write_text(json.dumps(result))
+    study = collect(sweep, runs)
+    table = evaluations_table(finding, study)
+    assert table.rows()[0] == ["resnet11_1x8d", "6.00 [3.52, 8.48]", "1.00 [1.00, 1.00]"]
+    assert set(tidy(sweep, study, [finding])["results"]["top1_error at 320"]) == {6.0}

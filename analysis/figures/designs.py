@@ -41,7 +41,7 @@ def design_space(ax: Axes, designs: pd.DataFrame, params: int | None, macs: int 
 
 def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> None:
     """How far each arm is from the budget in parameters, MACs and activations, percent; in time where that is there."""
-    found = [(f"{key}_error", LABELS[key].name) for key in RESIDUALS if f"{key}_error" in ladder]
+    found = [(f"{key}_error", LABELS[key].name) for key in RESIDUALS if _known(ladder, f"{key}_error")]
     y = np.array(rows(ax, [names.get(arm, arm) for arm in ladder["arm"]]))
     for index, ((key, label), colour) in enumerate(zip(found, colours(len(found)), strict=True)):
         ax.plot(
@@ -55,3 +55,7 @@ def ladder_residuals(ax: Axes, ladder: pd.DataFrame, names: dict[str, str]) -> N
     ax.axvline(0, color="#444444", lw=0.7)
     ax.set(xlabel="distance from the budget (%)")
     ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(found), columnspacing=1.0, handletextpad=0.2)
+
+
+def _known(ladder: pd.DataFrame, key: str) -> bool:
+    return key in ladder and bool(ladder[key].notna().any())

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from ablation.sweep import Arm, Panel
 from analysis.collect import Study
-from analysis.figures.style import BARS, LINES, called, legend, looks, names
+from analysis.figures.style import BARS, LINES, called, legend, looks, names, rows
 from analysis.findings import Finding
 from analysis.labels import LABELS
 from analysis.published import comparable
@@ -64,17 +64,43 @@ def _by_cardinality(finding: Finding) -> list[tuple[int, str]]:
 
 def finding_published(finding: Finding, metric: str) -> bool:
     """Whether the paper's errors stand in the figure."""
-    return comparable(finding.panel.dataset.name) and any(metric in arm.published for arm in finding.panel.arms)
+    return bool(_stated(finding.panel, metric))
+
+
+def _stated(panel: Panel, metric: str) -> list[tuple[Arm, float]]:
+    """Arms with what is published of them; never of small twins, nor on data that the paper did not use."""
+    known = [arm for arm in panel.arms if metric in arm.published and not arm.twin_of]
+    return [(arm, arm.published[metric]) for arm in known] if comparable(panel.dataset.name) else []
 
 
 def _published(ax: Axes, panel: Panel, metric: str, look: dict[str, Any], beside: float) -> None:
-    if not comparable(panel.dataset.name):
-        return
     hollow: dict[str, Any] = {**look, "mfc": "none", "ls": ":", "lw": 0.8, "label": f"{called(panel)}, published"}
-    points = [(arm.design.cardinality, arm.published[metric]) for arm in panel.arms if metric in arm.published]
+    points = [(arm.design.cardinality, error) for arm, error in _stated(panel, metric)]
     known = sorted((c, error) for c, error in points if c is not None)
     if known:
         ax.plot([c * beside for c, _ in known], [error for _, error in known], **hollow)
+
+
+def error_by_arm(ax: Axes, finding: Finding, study: Study, metric: str, label: str) -> None:
+    """Mean error with its t-interval, every run as a dot, a row an arm: for arms that C does not tell apart.
+
+    A grey line: the baseline's mean. Published errors are hollow, as in `error_vs_cardinality`.
+    """
+    panel, found, shown = finding.panel, finding.comparison.estimates, names(finding.panel)
+    places = dict(zip(shown, rows(ax, list(shown.values())), strict=True))
+    if found[panel.baseline].n:
+        ax.axvline(found[panel.baseline].mean, color="#888888", lw=0.8, ls="--", zorder=1, label="the baseline's mean")
+    for (name, y), look in zip(places.items(), looks(len(places)), strict=True):
+        errors = study.errors(panel.name, name, metric)
+        ax.plot(errors, [y + 0.32] * len(errors), ls="", marker="o", ms=2.6, mew=0, color="#333333", zorder=4)
+        if found[name].n:
+            ax.errorbar(found[name].mean, y, xerr=_half(found[name]), ls="", **look, **BARS)
+    stated = [(error, places[arm.name]) for arm, error in _stated(panel, metric)]
+    if stated:
+        x, y_ = zip(*stated, strict=True)
+        ax.plot(x, y_, ls="", marker="d", ms=6, mfc="none", mec="#444444", label="published")
+    ax.set(xlabel=f"{label} ({LABELS[metric].unit})")
+    legend(ax)
 
 
 def _log2_ticks(ax: Axes, values: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -29,6 +29,8 @@ class Interaction:
     differences: list[Contrast]
     """Each row and column against the first: what the column gains in that row, less what it gains in the first."""
     verdict: str
+    gains: list[Contrast] = field(default_factory=list)
+    """Each column against the first, within each row; judged as one family."""
 
 
 def interaction(groups: Mapping[Cell, ArrayLike], *, alpha: float = ALPHA, margin: float | None = None) -> Interaction:
@@ -54,10 +56,13 @@ def interaction(groups: Mapping[Cell, ArrayLike], *, alpha: float = ALPHA, margi
         margin=margin,
         words=("differs", "differs"),
     )
+    gains = [_gain(r, c, columns[0], estimates, (sd, df)) for r in rows for c in columns[1:]]
     p = float(stats.f.sf(f, df1, df))
     resolvable = max(one.resolvable for one in differences)
     unresolved = f"unresolved (these seeds resolve a difference of differences of {resolvable:.2g})"
-    return Interaction(p, f, df1, df, differences, "interacts" if p <= alpha else unresolved)
+    return Interaction(
+        p, f, df1, df, differences, "interacts" if p <= alpha else unresolved, judge(gains, alpha=alpha, margin=margin)
+    )
 
 
 def _why_none(
@@ -90,3 +95,11 @@ def _difference(
     names = (f"{column} less {column0} under {row}", f"{column} less {column0} under {row0}")
     arms = {name: arm for name, (_, arm) in named.items()}
     return weighted(names, {name: weight for name, (weight, _) in named.items()}, arms, pooled)
+
+
+def _gain(
+    row: str, column: str, column0: str, estimates: Mapping[Cell, Estimate], pooled: tuple[float, int]
+) -> Difference:
+    arms = {f"{c} under {row}": estimates[row, c] for c in (column, column0)}
+    a, b = arms
+    return weighted((a, b), {a: 1.0, b: -1.0}, arms, pooled)
