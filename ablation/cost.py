@@ -25,7 +25,8 @@ class Cost:
     activations: Any
     """Output elements of every convolution and of the classifier, one image."""
     block_params: Any
-    """C(out·d + k²·d² + d·out), k = 3 by default: convolution weights of a first-stage block with `out` channels in and out (Table 2)."""
+    """C(out·d + k²·d² + d·out), k = 3 by default: convolution weights of a first-stage block with `out` channels in and
+    out (Table 2)."""
 
     @property
     def memory(self) -> Any:

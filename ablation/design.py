@@ -196,7 +196,7 @@ def design_from_name(name: str) -> Design:
     if said.keys() - NAMED.keys() or not divisor.isdigit():
         raise _unreadable(name)
     usual = TEMPLATES[depth] if divisor == "1" else small(TEMPLATES[depth], int(divisor))
-    values = {field: int(value) if value.isdigit() else value for field, value in said.items()}
+    values: dict[str, Any] = {field: int(value) if value.isdigit() else value for field, value in said.items()}
     base = replace(usual, cardinality=int(match["cardinality"]), **values)
     widths = tuple(int(width) for width in match["width"].split("-"))
     return base.with_width(widths[0]) if len(widths) == 1 else replace(base, widths=widths)

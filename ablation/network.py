@@ -85,7 +85,8 @@ def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: in
 
 
 class Block(nn.Module):
-    """A bottleneck block in form c: 1x1 to C·d channels, one 3x3 (or `kernel`) with C groups, 1x1 back; plus its shortcut."""
+    """A bottleneck block in form c: 1x1 to C·d channels, one 3x3 (or `kernel`) with C groups, 1x1 back; plus its
+    shortcut."""
 
     def __init__(self, design: Design, stage: int, inputs: int, stride: int) -> None:
         super().__init__()

@@ -169,6 +169,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "one-cycle",
         "augment": ("flip",),
     },
+    "fashion-deep": {
+        **_SGD,
+        "epochs": 2,
+        "batch": 128,
+        "norm_batch": 128,
+        "lr": 0.2,
+        "weight_decay": 5e-4,
+        "schedule": "one-cycle",
+        "augment": ("flip",),
+    },
     "fashion-modern": {
         "momentum": 0.9,
         "nesterov": False,

@@ -33,6 +33,8 @@ class Family:
     it does not say."""
     image: Mapping[str, int] = field(default_factory=dict, hash=False)
     """The image fields that the network is made for, where it is made for one size."""
+    widths: tuple[str, ...] = ()
+    """Other knobs that are widths: a small twin divides them."""
 
     @property
     def knobs(self) -> list[str]:
@@ -99,6 +101,7 @@ def family(
     channels: int | None = None,
     resolution: int | None = None,
     classes: int | None = None,
+    widths: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare that a function builds a network from knobs: `solve` is solved for (None: nothing is, the network has one
     size), `axes` are compared.
@@ -108,18 +111,19 @@ def family(
     image says so here instead. `multiple`: the solved knob is a multiple of it (a number, or a callable of the other
     knobs, such as `lambda knobs: knobs["heads"]`). `cost`: a closed form, called with the function's own arguments,
     that gives (params, macs) or (params, macs, activations); without one, or where it gives None, the network is
-    counted on the meta device. Raises UserError where `solve` or an axis is no parameter of the function. The function
-    stays callable as it was.
+    counted on the meta device. `widths`: knobs beside the solved one that a sweep's small twin divides (and a knob
+    `stem` that is a word becomes `small`). Raises UserError where `solve`, an axis or a width is no parameter of the
+    function. The function stays callable as it was.
     """
     given = {"channels": channels, "resolution": resolution, "classes": classes}
     image = {name: value for name, value in given.items() if value is not None}
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = Family(function.__name__, function, solve, tuple(axes), multiple, cost, image)
+        own = Family(function.__name__, function, solve, tuple(axes), multiple, cost, image, tuple(widths))
         for kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
             if any(parameter.kind is kind for parameter in inspect.signature(function).parameters.values()):
                 raise UserError(f"family {own.name}: every knob must have a name", remedy="Replace * and ** by names.")
-        for knob in (*([] if solve is None else [solve]), *axes):
+        for knob in (*([] if solve is None else [solve]), *axes, *widths):
             if knob not in own.knobs:
                 raise UserError(f"family {own.name} has no parameter {knob!r}", remedy=did_you_mean(knob, own.knobs))
         setattr(function, ATTRIBUTE, own)

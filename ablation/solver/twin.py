@@ -48,7 +48,7 @@ def twin(design: Design, budget: Budget, copied: Budget, divisor: int) -> Design
     if exact:
         return exact
     whole = small(design, divisor)
-    wanted = _share(cost(design), budget, copied)
+    wanted = share(cost(design), budget, copied)
     cardinality = design.cardinality
     while cardinality >= 1:
         for near in NEAR:
@@ -63,8 +63,8 @@ def twin(design: Design, budget: Budget, copied: Budget, divisor: int) -> Design
     )
 
 
-def _share(price: Cost, budget: Budget, copied: Budget) -> Cost:
-    """What a copy should cost."""
+def share(price: Cost, budget: Budget, copied: Budget) -> Cost:
+    """What a copy should cost: as much of the `copied` budget as an arm takes of its `budget`."""
     assert budget.params and budget.macs and copied.params and copied.macs
     return Cost(
         round(price.params / budget.params * copied.params), round(price.macs / budget.macs * copied.macs), None, None

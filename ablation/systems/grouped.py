@@ -130,7 +130,7 @@ def _less_plain(tally: Tally, width: int, side: int) -> None:
     tally.activations -= width * side * side
 
 
-@family(solve="width", axes=["pattern"], multiple=multiple, cost=cost)
+@family(solve="width", axes=["pattern"], multiple=multiple, widths=("outputs", "stem_width"), cost=cost)
 def grouped(
     width: int,
     pattern: str | int = 32,

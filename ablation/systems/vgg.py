@@ -43,7 +43,7 @@ def cost(
     return tally.total
 
 
-@family(solve="width", axes=["depth", "batch_norm"], cost=cost)
+@family(solve="width", axes=["depth", "batch_norm"], widths=("hidden",), cost=cost)
 def vgg(
     width: int,
     depth: int = 16,

@@ -38,7 +38,7 @@ def cost(
     return tally.total
 
 
-@family(solve="width", axes=["depth"], cost=cost)
+@family(solve="width", axes=["depth"], widths=("stem",), cost=cost)
 def wrn(
     width: int,
     depth: int = 28,
