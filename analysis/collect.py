@@ -19,6 +19,7 @@ from ablation.run import Run, RunPaths, RunState, bits_name, read_state
 from ablation.sweep import Sweep
 from analysis.bits import BitFiles, Right, read_right, stack
 from analysis.cache import Cached
+from analysis.checks import Finished, check_panels, cut_off, distinct, evaluations_of, not_evaluated
 from analysis.finished import read_finished
 
 RUN_COLUMNS = [
@@ -114,25 +115,6 @@ class Study:
         return read_right(path.with_name(bits_name(evaluation)) if evaluation else path, images)
 
 
-@dataclass(frozen=True)
-class _Finished:
-    """A finished run, and what its files say."""
-
-    run: Run
-    row: dict[str, Any]
-    """After `analysis.cache.RUNS`."""
-    about: dict[str, Any]
-    """What run.json says; runs that say the same share it."""
-
-    @property
-    def execution(self) -> dict[str, Any]:
-        return self.about["execution"] or {}
-
-    @property
-    def data(self) -> dict[str, Any]:
-        return self.about["data"] or {}
-
-
 def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
     """Read every run of `sweep` below `runs_dir`.
 
@@ -155,18 +137,18 @@ def collect(sweep: Sweep, runs_dir: Path, *, cache: bool = True) -> Study:
         epochs=_epoch_frame(finished, known),
         missing=missing,
         provenance=_provenance(finished),
-        notes=_check_panels(sweep, finished),
+        notes=check_panels(sweep, finished),
         planned=len(runs),
         registrations=own,
         abandoned=[one for one in every if one not in own],
         bits=bits,
-        lacks=[*_cut_off(finished, bits), *_not_evaluated(sweep, finished)],
+        lacks=[*cut_off(finished, bits), *not_evaluated(sweep, finished)],
     )
 
 
 def _sorted_out(
     runs: list[Run], runs_dir: Path, rows: list[dict[str, Any]]
-) -> tuple[list[_Finished], list[dict[str, Any]]]:
+) -> tuple[list[Finished], list[dict[str, Any]]]:
     """The runs with usable numbers, and what is missing."""
     known, about = {row["id"]: row for row in rows}, {row["about"]: row["about"] for row in rows}
     parsed = {text: json.loads(text) for text in about}
@@ -177,7 +159,7 @@ def _sorted_out(
         row = known.get(run.id)
         trouble = _trouble(row) if row else ""
         if row and not trouble:
-            finished.append(_Finished(run, row, parsed[row["about"]]))
+            finished.append(Finished(run, row, parsed[row["about"]]))
         elif row:
             missing.append(_missing(run, "failed", trouble))
         else:
@@ -212,7 +194,7 @@ def _missing(run: Run, state: str, message: str) -> dict[str, Any]:
     return {"panel": run.panel, "arm": run.arm, "seed": run.seed, "state": state, "message": message}
 
 
-def _run_frame(finished: list[_Finished]) -> pd.DataFrame:
+def _run_frame(finished: list[Finished]) -> pd.DataFrame:
     designs = {(found.run.panel, found.run.arm): found.run.design for found in finished}
     arms = {
         (panel, arm): {"panel": panel, "arm": arm, "design": d.name, "cardinality": d.cardinality, "width": d.width}
@@ -223,18 +205,13 @@ def _run_frame(finished: list[_Finished]) -> pd.DataFrame:
     return pd.DataFrame([row | row["further"] for row in rows], columns=[*RUN_COLUMNS, *further])
 
 
-def _run_row(found: _Finished) -> dict[str, Any]:
+def _run_row(found: Finished) -> dict[str, Any]:
     devices = {key: found.execution.get(key) for key in ("device", "device_name")}
-    further = {further_column(m, name): own[m] for name, own in _evaluations(found).items() for m in FURTHER}
+    further = {further_column(m, name): own[m] for name, own in evaluations_of(found).items() for m in FURTHER}
     return {**found.row, **devices, "seed": found.run.seed, "run_id": found.run.id, "further": further}
 
 
-def _evaluations(found: _Finished) -> dict[str, Any]:
-    evaluations: dict[str, Any] = json.loads(found.row["further"])
-    return evaluations
-
-
-def _epoch_frame(finished: list[_Finished], known: Cached) -> pd.DataFrame:
+def _epoch_frame(finished: list[Finished], known: Cached) -> pd.DataFrame:
     """The epochs of the finished runs, in their order."""
     counts = np.array([row["epoch_rows"] for row in known.rows], dtype=np.int64)
     starts = dict(zip((row["id"] for row in known.rows), np.cumsum(counts) - counts, strict=True))
@@ -250,7 +227,7 @@ def _epoch_frame(finished: list[_Finished], known: Cached) -> pd.DataFrame:
     return table.select(EPOCH_COLUMNS).to_pandas()
 
 
-def _provenance(finished: list[_Finished]) -> dict[str, Any]:
+def _provenance(finished: list[Finished]) -> dict[str, Any]:
     origins = list({id(found.about): found.about for found in finished}.values())
     executions = [about["execution"] or {} for about in origins]
     versions = [
@@ -260,24 +237,24 @@ def _provenance(finished: list[_Finished]) -> dict[str, Any]:
     times = sorted(found.row["finished"] for found in finished if found.row["finished"])
     kept = ("threads", "layout", "kernels", "deterministic")
     return {
-        "commits": _distinct(about["commit"] for about in origins),
+        "commits": distinct(about["commit"] for about in origins),
         "dirty": any(about["dirty"] for about in origins),
         "versions": {
-            name: _distinct(v.get(name) for v in versions) for name in sorted({n for v in versions for n in v})
+            name: distinct(v.get(name) for v in versions) for name in sorted({n for v in versions for n in v})
         },
-        "devices": _distinct(execution.get("device_name") for execution in executions),
+        "devices": distinct(execution.get("device_name") for execution in executions),
         "data": _distinct_dicts(about["data"] or {} for about in origins),
         "executions": _distinct_dicts(
             {key: value for key, value in execution.items() if key in kept and isinstance(value, str | int)}
             for execution in executions
         ),
         "recipes": _recipes(finished),
-        "engines": _distinct(about["engine"] for about in origins),
+        "engines": distinct(about["engine"] for about in origins),
         "finished": [times[0], times[-1]] if times else [],
     }
 
 
-def _recipes(finished: list[_Finished]) -> list[dict[str, Any]]:
+def _recipes(finished: list[Finished]) -> list[dict[str, Any]]:
     """Each recipe, with the arms of each panel that have it."""
     about = {id(found.about): found.about for found in finished}
     texts = {key: json.dumps(said["recipe"]) for key, said in about.items()}
@@ -291,68 +268,5 @@ def _recipes(finished: list[_Finished]) -> list[dict[str, Any]]:
     ]
 
 
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return sorted({value for value in values if value is not None})
-
-
 def _distinct_dicts(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values if value})]
-
-
-def _check_panels(sweep: Sweep, finished: list[_Finished]) -> list[str]:
-    """Refuse what can't stand in one table; say what else differs."""
-    notes = []
-    for panel in sweep.panels:
-        runs = [found for found in finished if found.run.panel == panel.name]
-        _refuse(panel.name, "data digests", {f.run.id: f.data.get("digest") for f in runs})
-        _refuse(panel.name, "numbers of evaluated images", {f.run.id: f.row["images"] for f in runs})
-        _refuse(panel.name, "precisions", {f.run.id: f.execution.get("dtype") for f in runs})
-        _refuse(panel.name, "engine versions", {f.run.id: f.about["engine"] for f in runs})
-        for what, key in (("devices", "device_name"), ("thread counts", "threads"), ("layouts", "layout")):
-            found = _distinct(str(f.execution.get(key)) for f in runs)
-            if len(found) > 1:
-                notes.append(f"The runs of panel {panel.name} differ in {what}: {', '.join(found)}.")
-        own = [arm.name for arm in panel.arms if arm.recipe != panel.recipe]
-        if own:
-            notes.append(f"Arms of panel {panel.name} with a recipe of their own: {', '.join(own)}.")
-    return notes
-
-
-def _cut_off(finished: list[_Finished], bits: BitFiles) -> list[str]:
-    """What is lacking for bits of another length than the test set; absent ones are lacking without a word."""
-    images = {found.run.id: found.row["images"] for found in finished}
-    cut = bits.cut_off(images)
-    if not cut:
-        return []
-    arms = ", ".join(dict.fromkeys(found.run.arm for found in finished if found.run.id in cut))
-    size = 8 * bits[cut[0]].stat().st_size
-    return [
-        f"Of {len(cut)} {'run' if len(cut) == 1 else 'runs'} the file of correct images was cut off ({cut[0]}: "
-        f"{size:,} bits for {images[cut[0]]:,} images), so nothing is said of new images for {arms}."
-    ]
-
-
-def _not_evaluated(sweep: Sweep, finished: list[_Finished]) -> list[str]:
-    """A sentence for each panel's evaluation that some of its runs lack though its data set asks for it, or others
-    have it."""
-    said = []
-    for panel in sweep.panels:
-        own = [found for found in finished if found.run.panel == panel.name]
-        asked = dict.fromkeys([*getattr(panel.dataset, "evaluations", ()), *(n for f in own for n in _evaluations(f))])
-        for name in asked:
-            lacking = [f.run for f in own if _evaluations(f).get(name, {}).get("top1_error") is None]
-            if lacking:
-                arms = ", ".join(dict.fromkeys(run.arm for run in lacking))
-                said.append(f"Evaluation {name} is missing in {len(lacking)} of {len(own)} runs ({arms}).")
-    return said
-
-
-def _refuse(panel: str, what: str, values: dict[str, Any]) -> None:
-    """`values` are by run id; more than one value is an error that names a run of each."""
-    examples = {str(value): name for name, value in reversed(values.items())}
-    if len(examples) > 1:
-        listed = "; ".join(f"{value} (such as {name})" for value, name in sorted(examples.items()))
-        raise UserError(
-            f"panel {panel!r} mixes {what}: {listed}",
-            remedy="Such runs are never averaged as one. Remove the folders of those that don't belong, launch again.",
-        )

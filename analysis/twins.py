@@ -69,7 +69,8 @@ def _record(
         **{"arm": arm.name, "n": found.n},
         **{"mean": found.mean, "low": found.low, "high": found.high, "full": arm.twin_of or "–"},
         **{title: row.value for title, row in numbers[arm.name].items()},
-        **{"twin": _here(here), "paper": paper or ("–" if here else ""), "sign": agreement(here, paper)},
+        **{"twin": _here(here) if found.n else "–", "paper": paper or ("–" if here else "")},
+        "sign": agreement(here, paper) if found.n else "",
     }
 
 
@@ -133,7 +134,7 @@ def scaled(panel: Panel) -> str:
     size = f"{_papers_data(panel)} at {32 if panel.table == '7' else RESOLUTION} pixels"
     own = DATASETS.get(data.name, data.path)
     parts = [f"data ({own} at {data.resolution} pixels in place of {size})"]
-    parts += [part for part in (_widths(panel), _depths(panel)) if part]
+    parts += [part for part in (_widths(panel), _depths(panel), _paths(panel)) if part]
     return f"Scaled down: {', '.join(parts)}, epochs ({epochs} in place of {recipe['epochs']})."
 
 
@@ -158,3 +159,10 @@ def _widths(panel: Panel) -> str:
 def _depths(panel: Panel) -> str:
     same = {isinstance(arm.design, Design) and arm.design.blocks == full.blocks for arm, full in _pairs(panel)}
     return "depth" if False in same else ""
+
+
+def _paths(panel: Panel) -> str:
+    """Where too few channels were left for as many paths."""
+    pairs = [(arm.design.cardinality, full.cardinality) for arm, full in _pairs(panel)]
+    fewer = dict.fromkeys(f"C = {own} in place of {its}" for own, its in pairs if own != its)
+    return f"paths ({join(fewer)})" if fewer else ""

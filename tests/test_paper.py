@@ -275,7 +275,7 @@ def test_what_was_scaled_is_said(small):
     (table,) = twin_tables(*small)
     assert table.note.startswith(
         "Scaled down: data (Fashion-MNIST at 28 pixels in place of ImageNet-1K at 224 pixels), widths (0.13% of the "
-        "full-size parameters), depth, epochs (2 in place of 100)."
+        "full-size parameters), depth, paths (C = 4 in place of 32), epochs (2 in place of 100)."
     )
 
 

@@ -219,7 +219,7 @@ def _height(name: str, parts: Sequence[tuple[Finding, list[str]]]) -> float:
         return 2.75
     panels = [{arm: names(finding.panel)[arm] for arm in part} for finding, part in parts]
     if name in ("contrasts", "ladder_residuals", "error_by_arm"):
-        extra = [len(finding.beyond) * 2.4 if name == "contrasts" else 0 for finding, _ in parts]
+        extra = [len(finding.beyond) * 3.6 if name == "contrasts" else 0 for finding, _ in parts]
         lines = max(sum(map(height, own.values())) + more for own, more in zip(panels, extra, strict=True))
         return max(2.75, 1.2 + 0.13 * lines)
     return 2.75 + 0.075 * max(0, max(sum(text.count("\n") + 1 for text in own.values()) for own in panels) - 6)

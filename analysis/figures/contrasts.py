@@ -52,4 +52,6 @@ def _half(contrast: Contrast) -> float:
 
 def _called(contrast: Contrast, finding: Finding, shown: dict[str, str]) -> str:
     a, b = (shown.get(side, side) for side in (contrast.a, contrast.b))
-    return a if contrast.b == finding.panel.baseline else f"{a} − {b}"
+    if contrast.b == finding.panel.baseline:
+        return a
+    return f"{a} − {b}" if len(a) + len(b) <= 16 and "\n" not in a + b else f"{a} −\n{b}"

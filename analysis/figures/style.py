@@ -109,10 +109,16 @@ def legend(ax: Axes) -> None:
 
 
 def names(panel: Panel) -> dict[str, str]:
-    """What each arm is called in a figure: `4x24d` where all are of one depth, else its name; several lines if long."""
-    found = {arm.name: re.fullmatch(r"resnex?t(\d+)_(.+)", arm.name) for arm in panel.arms}
+    """What each arm is called in a figure: `4x24d` where all are of one depth, else its name; several lines if long.
+
+    What all names end in after an underscore (small twins: `_small-8`) is left out.
+    """
+    arms = [arm.name for arm in panel.arms]
+    ends = {re.sub(r"^.*?(_small-[^_]*)?$", r"\1", arm) for arm in arms}
+    plain = {arm: arm.removesuffix(ends.copy().pop() if len(ends) == 1 else "") for arm in arms}
+    found = {arm: re.fullmatch(r"resnex?t(\d+)_(.+)", short) for arm, short in plain.items()}
     one_depth = len({match and match[1] for match in found.values()}) == 1
-    shown = {name: match[2] if match and one_depth else name for name, match in found.items()}
+    shown = {arm: match[2] if match and one_depth else plain[arm] for arm, match in found.items()}
     return {name: label if len(label) <= 18 else _lines(label) for name, label in shown.items()}
 
 
