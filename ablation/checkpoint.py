@@ -30,6 +30,8 @@ class Progress:
     loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     wrong: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     """Sums over the epoch's images, on the device: no step waits for them."""
+    broken: list[str] = field(default_factory=list)
+    """Training images that can't be decoded, and that others stood for (a data set's `corrupt: skip`)."""
 
     def on(self, device: str) -> Progress:
         """The same, with its sums on a device."""

@@ -8,7 +8,7 @@ trees of image files are decoded by worker processes, each image from its own st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ablation.dataset import Dataset
-from ablation.errors import UserError
+from ablation.errors import UserError, did_you_mean
 from ablation.network import stream
 from ablation.recipe import Recipe
 
@@ -36,12 +36,43 @@ class Images(Protocol):
     digest: str
     """Of the images and labels, so that two studies can be seen to have read the same."""
     source: str
+    warnings: list[str]
+    """What is to be said of them in a run's log."""
+    broken: set[str]
+    """Names of the training images met so far that can't be decoded, and that others stood for."""
+    subsets: dict[str, Subset]
+    """The classes of those further evaluations that have their own."""
 
     def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
         """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`."""
 
-    def evaluation(self, share: slice = ALL) -> Iterator[Batch]:
-        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`."""
+    def evaluation(self, share: slice = ALL, resolution: int | None = None) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`.
+
+        `resolution`: pixels a side, where not the data set's own.
+        """
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some of the classes, and how many evaluation images show them."""
+
+    classes: tuple[int, ...]
+    """Their numbers, rising."""
+    images: int
+
+    @classmethod
+    def of(cls, chosen: Sequence[str], names: Sequence[str], labels: Sequence[int], where: str) -> Subset:
+        """The subset by the classes' names; `labels` are the evaluation images'. Raises UserError."""
+        numbers = {name: number for number, name in enumerate(names)}
+        if unknown := [name for name in chosen if name not in numbers]:
+            remedy = did_you_mean(unknown[0], list(names)) if len(names) < 100 else None
+            raise UserError(f"class {unknown[0]!r} is not among those trained on", where=where, remedy=remedy)
+        wanted = {numbers[name] for name in chosen}
+        images = sum(label in wanted for label in labels)
+        if not images:
+            raise UserError("no image shows any of its classes", where=where)
+        return cls(tuple(sorted(wanted)), images)
 
 
 def steps_an_epoch(images: Images, recipe: Recipe) -> int:
@@ -63,7 +94,14 @@ def describe(images: Images, dataset: Dataset) -> dict[str, Any]:
         "evaluation_images": images.evaluation_images,
         "digest": images.digest,
         "source": images.source,
+        **({"subsets": {key: _short(subset) for key, subset in images.subsets.items()}} if images.subsets else {}),
     }
+
+
+def _short(subset: Subset) -> str:
+    """Classes and images of a subset, so that two studies can be seen to have asked the same."""
+    digest = hashlib.sha256(" ".join(map(str, subset.classes)).encode()).hexdigest()[:16]
+    return f"{len(subset.classes)} classes, {subset.images} images, {digest}"
 
 
 def evaluation_batches(images: Images) -> int:
@@ -119,6 +157,14 @@ class ImagesInMemory:
     def __init__(self, train: Pixels, evaluation: Pixels, dataset: Dataset, recipe: Recipe, device: str, source: str):
         self.train_images, self.evaluation_images = len(train.labels), len(evaluation.labels)
         self.digest, self.source, self.recipe = _digest(train, evaluation), source, recipe
+        self.warnings: list[str] = []
+        self.broken: set[str] = set()
+        names, labels = [str(label) for label in range(dataset.classes)], evaluation.labels.tolist()
+        self.subsets = {
+            name: Subset.of(further.classes, names, labels, f"evaluation {name}")
+            for name, further in dataset.evaluations.items()
+            if further.classes is not None
+        }
         side, pad = dataset.resolution, recipe.padding if "crop" in recipe.augment else 0
         self._rows, self._pad, self._device = torch.arange(side, device=device), pad, device
         framed = torch.nn.functional.pad(train.images, (0, 0, pad, pad, pad, pad))
@@ -156,18 +202,28 @@ class ImagesInMemory:
 
         return changed(pixels, *key, share=share, batch=self.recipe.batch)
 
-    def evaluation(self, share: slice = ALL) -> Iterator[Batch]:
-        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`."""
+    def evaluation(self, share: slice = ALL, resolution: int | None = None) -> Iterator[Batch]:
+        """Every evaluation image once, in the data set's order; of its batches of `EVALUATION_BATCH` those `share`.
+
+        `resolution`: the whole image is resized to that many pixels a side.
+        """
         images, labels = (
             self._evaluation.images.split(EVALUATION_BATCH),
             self._evaluation.labels.split(EVALUATION_BATCH),
         )
         for pixels, truth in zip(images[share], labels[share], strict=True):
-            yield self._float(pixels), truth
+            yield _resized(self._float(pixels), resolution), truth
 
     def _float(self, pixels: Tensor) -> Tensor:
         """Normalised, (n, channels, height, width) with channels last in memory."""
         return ((pixels.float() - self._mean) / self._std).permute(0, 3, 1, 2)
+
+
+def _resized(images: Tensor, resolution: int | None) -> Tensor:
+    if resolution in (None, images.shape[-1]):
+        return images
+    size = (resolution, resolution)
+    return torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _digest(*parts: Pixels) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from ablation.data import Images, evaluation_batches
+from ablation.data import Images, Subset, evaluation_batches
+from ablation.dataset import Dataset
 from ablation.distributed import Group
 from ablation.execution import Execution
 from ablation.shares import even
@@ -27,18 +29,38 @@ class Evaluation:
     class_errors: list[float | None]
     """Top-1 error over the images of each class; None of a class without images."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """What `result.json` holds of it."""
+        kept = ("top1_error", "top5_error", "loss", "class_errors")
+        return {**{key: getattr(self, key) for key in kept}, "images": len(self.correct)}
+
 
 Seen = tuple[float, int, np.ndarray, np.ndarray]
 """Of a batch: summed loss, top-5 hits, (images,) whether the first guess was right, (images,) labels."""
 
 
-def evaluate(network: nn.Module, images: Images, execution: Execution, classes: int, group: Group) -> Evaluation:
+@dataclass(frozen=True)
+class View:
+    """How a further evaluation differs from the usual one."""
+
+    resolution: int | None = None
+    """Pixels a side; None: the data set's."""
+    subset: Subset | None = None
+    """The network chooses among these classes, and only their images count; None: all."""
+
+
+USUAL = View()
+
+
+def evaluate(
+    network: nn.Module, images: Images, execution: Execution, classes: int, group: Group, view: View = USUAL
+) -> Evaluation:
     """The same numbers on every rank: each takes whole batches, and they are put together in the data set's order."""
     share = even(evaluation_batches(images), group.world)[group.rank]
-    parts = group.gather(_look(network, images, execution, share))
+    parts = group.gather(_look(network, images, execution, share, view))
     seen = [batch for part in parts for batch in part]
     right, labels = np.concatenate([s[2] for s in seen]), np.concatenate([s[3] for s in seen])
-    count = images.evaluation_images
+    count = view.subset.images if view.subset else images.evaluation_images
     if len(right) != count:
         raise RuntimeError(f"evaluated {len(right)} of {count} images")
     return Evaluation(
@@ -50,18 +72,42 @@ def evaluate(network: nn.Module, images: Images, execution: Execution, classes: 
     )
 
 
+def further(
+    network: nn.Module, images: Images, execution: Execution, dataset: Dataset, group: Group
+) -> dict[str, Evaluation]:
+    """What the data set asks for beside its usual evaluation, by name."""
+    return {
+        name: evaluate(
+            network, images, execution, dataset.classes, group, View(asked.resolution, images.subsets.get(name))
+        )
+        for name, asked in dataset.evaluations.items()
+    }
+
+
 @torch.inference_mode()
-def _look(network: nn.Module, images: Images, execution: Execution, share: slice) -> list[Seen]:
+def _look(network: nn.Module, images: Images, execution: Execution, share: slice, view: View) -> list[Seen]:
     network.eval()
     seen = []
-    for pixels, labels in images.evaluation(share):
+    for pixels, labels in images.evaluation(share, view.resolution):
         with execution.autocast():
             logits = network(pixels.to(execution.dtype))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss = F.cross_entropy(logits, labels, reduction="sum").item()
-        hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        asked, truth, labels = _among(view.subset, logits, labels)
+        loss = F.cross_entropy(asked, truth, reduction="sum").item()
+        hits = asked.topk(min(5, asked.shape[1])).indices == truth[:, None]
         seen.append((loss, int(hits.any(1).sum()), hits[:, 0].cpu().numpy(), labels.cpu().numpy()))
     return seen
+
+
+def _among(subset: Subset | None, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of the subset's classes for the images that show them; those images' places among the classes; labels."""
+    if subset is None:
+        return logits, labels, labels
+    classes = torch.tensor(subset.classes, device=labels.device)
+    place = torch.full((logits.shape[1],), -1, device=labels.device)
+    place[classes] = torch.arange(len(classes), device=labels.device)
+    kept = place[labels] >= 0
+    return logits[kept][:, classes], place[labels[kept]], labels[kept]
 
 
 def class_errors(right: np.ndarray, classes: np.ndarray, count: int) -> list[float | None]:

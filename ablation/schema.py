@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ablation.dataset import Dataset
+from ablation.dataset import Dataset, Further
 from ablation.errors import UserError, did_you_mean
 from ablation.recipe import Recipe
 from ablation.yaml_file import YamlFile
@@ -183,6 +183,7 @@ _NESTED: dict[str, type[BaseModel]] = {
     "panels": PanelFile,
     "arms": ArmFile,
     "dataset": Dataset,
+    "evaluations": Further,
     "recipe": Recipe,
     "evidence": Evidence,
     "tuned": Tuned,

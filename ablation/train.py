@@ -21,7 +21,7 @@ from ablation.data import Batch, Images, describe, open_images, steps_an_epoch
 from ablation.design import Design
 from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
-from ablation.evaluate import Evaluation, evaluate, percent
+from ablation.evaluate import Evaluation, evaluate, further, percent
 from ablation.execution import choose_execution, compare_ranks, freeze, slow_precision
 from ablation.loss import truth
 from ablation.network import convert
@@ -85,6 +85,7 @@ class Training:
         block, data = self.execution.block(group.world), describe(self.images, self.run.dataset)
         everyone = group.gather((block, data))
         found = [
+            *self.images.warnings,
             group.at_first(lambda: compare_ranks(everyone)),
             group.at_first(lambda: freeze(self.paths, block, data)),
             waiting(recipe.batch, recipe.norm_batch, group.world),
@@ -124,7 +125,8 @@ class Training:
                     self._train_epoch()
                     evaluation = self._evaluate()
                     self._end_epoch(evaluation)
-                self.group.at_first(lambda: self._finish(evaluation))
+                evaluations = {self.run.dataset.evaluate: evaluation, **self._evaluate_further()}
+                self.group.at_first(lambda: self._finish(evaluations))
         finally:
             self.log.close()
 
@@ -207,8 +209,17 @@ class Training:
 
     def _progress_of_all(self) -> Progress:
         """Progress with the sums over all ranks' images."""
+        self._name_broken()
         loss, wrong = self.group.sum(self.progress.loss), self.group.sum(self.progress.wrong)
         return replace(self.progress, loss=loss, wrong=wrong)
+
+    def _name_broken(self) -> None:
+        """Write down, once, which training images could not be decoded so far on any rank."""
+        if self.run.dataset.corrupt == "stop":
+            return
+        found = set().union(*self.group.gather(self.images.broken)) - set(self.progress.broken)
+        self._warn(*(f"{name} can't be decoded: trained on the next image of its class" for name in sorted(found)))
+        self.progress.broken = sorted({*self.progress.broken, *found})
 
     def _save(self, progress: Progress, reason: str) -> None:
         self._must_hold()
@@ -230,6 +241,12 @@ class Training:
         evaluation = evaluate(self.outcome, self.images, self.execution, self.run.dataset.classes, self.group)
         self._count_time(clock)
         return evaluation
+
+    def _evaluate_further(self) -> dict[str, Evaluation]:
+        clock = time.monotonic()
+        found = further(self.outcome, self.images, self.execution, self.run.dataset, self.group)
+        self._count_time(clock)
+        return found
 
     def _end_epoch(self, evaluation: Evaluation) -> None:
         progress = self._progress_of_all()
@@ -262,25 +279,26 @@ class Training:
             seconds=progress.epoch_seconds,
         )
 
-    def _finish(self, evaluation: Evaluation) -> None:
+    def _finish(self, evaluations: dict[str, Evaluation]) -> None:
         self._must_hold()
-        name = self.run.dataset.evaluate
-        write_bytes(self.paths.bits(name), np.packbits(evaluation.correct).tobytes())
+        for name, evaluation in evaluations.items():
+            write_bytes(self.paths.bits(name), np.packbits(evaluation.correct).tobytes())
         state, design = self.outcome.state_dict(), self.run.design
         if isinstance(design, Design):
             state = convert(state, design.cardinality, "c")
         buffer = io.BytesIO()
         torch.save({key: value.cpu().contiguous() for key, value in state.items()}, buffer)
         write_bytes(self.paths.weights, buffer.getvalue())
-        write_json(self.paths.result, self._result(evaluation))
+        write_json(self.paths.result, self._result(evaluations))
         self.log.append("event", event="done", step=self.progress.step)
         checkpoint.remove(self.paths.checkpoint)
 
-    def _result(self, evaluation: Evaluation) -> dict[str, Any]:
-        measured = {key: getattr(evaluation, key) for key in ("top1_error", "top5_error", "loss", "class_errors")}
+    def _result(self, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
+        skips = self.run.dataset.corrupt == "skip"
         return {
             "id": self.run.id,
-            "evaluations": {self.run.dataset.evaluate: {**measured, "images": self.images.evaluation_images}},
+            "evaluations": {name: evaluation.to_dict() for name, evaluation in evaluations.items()},
+            **({"broken_images": len(self.progress.broken)} if skips else {}),
             "train_error": self.train_error,
             "train_loss": self.train_loss,
             "epochs": self.recipe.epochs,

@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import TrivialAugmentWide
 
 from ablation.network import stream
 
-AnyImage = TypeVar("AnyImage", Image.Image, Tensor)
+AnyImage = TypeVar("AnyImage", bound=Image.Image | Tensor)
 _CHANGE = TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
 PARTS = torch.linspace(0, 1, 31)
 """Strengths of a change, as parts of its greatest."""

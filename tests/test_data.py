@@ -280,7 +280,7 @@ def test_shares_of_a_trees_batch_are_the_batch(tree, monkeypatch):
 def test_a_trees_validation_split(tree):
     images = open_images(folder(evaluate="validation"), folder_recipe(), "cpu", tree)
     assert (images.train_images, images.evaluation_images) == (51, 9)
-    assert not {path for path, _ in images.train} & {path for path, _ in images.held_out}
+    assert not {file.name for file in images.train} & {file.name for file in images.held_out}
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ ABLATION = {
     "yaml_file": May(),
     "site": May("schema yaml_file"),
     "stated": May(),
-    "dataset": May("family stated"),
+    "dataset": May("design family stated"),
     "recipe": May("stated"),
     "claim": May("records"),
     "run": May("design family dataset recipe records claim"),
@@ -52,7 +52,7 @@ ABLATION = {
     "network": May("design", heavy="top"),
     "data": May("dataset network recipe", "image_folder sources trivial", heavy="top"),
     "sources": May("data dataset", heavy="top"),
-    "image_folder": May("data dataset network recipe sources trivial", heavy="top"),
+    "image_folder": May("data dataset network recipe run sources trivial", heavy="top"),
     "execution": May("run", heavy="top"),
     "checkpoint": May("run", heavy="top"),
     "loss": May("execution", heavy="top"),
@@ -69,7 +69,7 @@ ABLATION = {
     "shares": May(),
     "distributed": May(heavy="top"),
     "accumulate": May("data distributed execution family loss network run shares step", heavy="top"),
-    "evaluate": May("data distributed execution shares", heavy="top"),
+    "evaluate": May("data dataset distributed execution shares", heavy="top"),
     "train": May(
         "design family data execution network checkpoint records run step settings shares distributed accumulate "
         "evaluate augment average loss",
