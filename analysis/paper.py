@@ -97,7 +97,12 @@ FIRST = ("224", "5K-way", "with shortcut", "without shortcut", "")
 """Settings of the numbers that a run's first evaluation stands beside."""
 PROJECTIONS = {"none": "dropped", "projection-only": "kept"}
 """Two ways to have no shortcuts: the paper does not say which was its own."""
-ALIASES = {"wideresnet2810": "wideresnet", "wrn2810": "wideresnet", "inceptionresnet2": "inceptionresnetv2"}
+ALIASES = {
+    "wideresnet2810": "wideresnet",
+    "wrn2810": "wideresnet",
+    "wrndepth28width160": "wideresnet",
+    "inceptionresnet2": "inceptionresnetv2",
+}
 """What networks that are no designs are called elsewhere."""
 
 

@@ -69,7 +69,7 @@ def _record(
         **{"arm": arm.name, "n": found.n},
         **{"mean": found.mean, "low": found.low, "high": found.high, "full": arm.twin_of or "–"},
         **{title: row.value for title, row in numbers[arm.name].items()},
-        **{"twin": _here(here) if found.n else "–", "paper": paper or ("–" if here else "")},
+        **{"twin": _here(here) if found.n or here is None else "–", "paper": paper or ("–" if here else "")},
         "sign": agreement(here, paper) if found.n else "",
     }
 

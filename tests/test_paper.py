@@ -194,7 +194,8 @@ def test_a_sweep_that_states_another_published_number_is_contradicted(tmp_path):
 
 
 def test_another_groups_network_is_known_by_any_spelling():
-    assert plain("WRN-28-10") == plain("Wide ResNet") and plain("inception_v3") == plain("Inception-v3")
+    assert plain("WRN-28-10") == plain("wrn_depth28_width160") == plain("Wide ResNet")
+    assert plain("inception_v3") == plain("Inception-v3")
 
 
 def test_another_groups_number_is_never_compared(tmp_path):
