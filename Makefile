@@ -52,8 +52,9 @@ demo: setup data ## plan, launch, train, report on Fashion-MNIST: ends with a ve
 	$(PY) -m analysis.report $(SWEEP)
 
 studies: setup data ## every sweep's small twin, trained and reported here (hours on two cores; goes on where it was stopped)
-	@for twin in sweeps/*_small.yaml; do \
-		OMP_NUM_THREADS=1 $(PY) -m ablation.launch $$twin --on local && $(PY) -m analysis.report $$twin; done
+	@failed=0; for twin in sweeps/*_small.yaml; do \
+		$(PY) -m ablation.launch $$twin --on local && $(PY) -m analysis.report $$twin || failed=1; \
+	done; exit $$failed
 
 slurm: # Slurm's programs, for tests/slurm
 	@if $(MAY_APT); then tests/slurm/install.sh; else echo "slurm: not root on Debian or Ubuntu: its tests are skipped"; fi

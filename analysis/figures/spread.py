@@ -13,6 +13,8 @@ from analysis.statistics import edf_band
 
 FEW = 20
 """Classes that can be named beside an axis."""
+SHORT = 14
+"""Letters of a name, two of which fit beside each other below an axis."""
 
 
 def error_distributions(ax: Axes, groups: dict[str, list[float]], label: str) -> None:
@@ -50,7 +52,8 @@ def class_differences(ax: Axes, frame: pd.DataFrame, finding: Finding) -> None:
         first = frame[frame["arm"] == own[0]].sort_values("number")
         ax.set_xticks(range(len(first)), list(first["name"]), rotation=40, ha="right")
         ax.set_ylabel(f"{LABELS['difference'].name} ({LABELS['difference'].unit})")
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.3), ncols=2, columnspacing=1.2)
+        columns = 2 if max(len(shown[arm]) for arm in own) <= SHORT else 1
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.3), ncols=columns, columnspacing=1.2)
         return
     ax.set(xlabel="classes, sorted for each arm", ylabel=f"{LABELS['difference'].name} ({LABELS['difference'].unit})")
     legend(ax)
