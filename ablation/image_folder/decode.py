@@ -25,12 +25,10 @@ class Corrupt(UserError):
 
 def decode_pil(data: bytes) -> Image.Image:
     """By PIL, as stored: EXIF's rotation is not applied, transparency is dropped."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata; what matters is an error
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith(("I", "F")):
-                raise UserError(f"more than 8 bits a channel (mode {image.mode})")
-            return image.convert("RGB")
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode.startswith(("I", "F")):
+            raise UserError(f"more than 8 bits a channel (mode {image.mode})")
+        return image.convert("RGB")
 
 
 def decode_torchvision(data: bytes) -> Tensor:
@@ -58,7 +56,9 @@ def open_picture(file: File, decoder: str) -> Picture:
         remedy = "Mend the disk or the path; the run goes on from its checkpoint."
         raise UserError(f"can't read this image: {error.strerror}", where=file.where, remedy=remedy) from None
     try:
-        return DECODERS[decoder](data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, of a decoder's future: no fault of the image
+            return DECODERS[decoder](data)
     except UserError as error:
         raise UserError(error.message, where=file.where, remedy="Write it with 8 bits.") from None
     except MemoryError:
