@@ -14,7 +14,7 @@ from ablation.cost import Cost, cost
 from ablation.dataset import Dataset
 from ablation.design import Design, design_from_dict, design_from_name
 from ablation.errors import UserError, did_you_mean
-from ablation.family import Architecture, FamilyDesign, cost_of, family_design, source_of
+from ablation.family import Architecture, FamilyDesign, check_resolution, cost_of, family_design, source_of
 from ablation.recipe import Recipe, recipe_fields
 from ablation.run import Run, RunPaths
 from ablation.schema import ArmFile, Axis, Evidence, PanelFile, Resources, SweepFile, Tuned, teach
@@ -91,7 +91,8 @@ class Sweep:
     def count_families(self) -> None:
         """Build every family's network on the meta device and count it; needs torch.
 
-        Raises UserError where one can't be built, its source has changed, or it costs another amount than is stated.
+        Raises UserError where one can't be built, its source has changed, it costs another amount than is stated, or it
+        can't see the images of a further evaluation.
         """
         for panel in self.panels:
             for arm in (arm for arm in panel.arms if isinstance(arm.design, FamilyDesign)):
@@ -104,6 +105,10 @@ class Sweep:
                         where=str(self.path),
                         remedy=f"State params: {price.params}, macs: {price.macs}; or plan the arm again.",
                     )
+                sides = [further.resolution for further in panel.dataset.evaluations.values()]
+                for side in filter(None, sides):
+                    assert isinstance(arm.design, FamilyDesign)
+                    check_resolution(arm.design, side)
 
     def paths(self, runs: Path, run: Run) -> RunPaths:
         """Where a run of this sweep lies below `runs`."""

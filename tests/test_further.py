@@ -154,3 +154,29 @@ def test_a_class_that_is_not_trained_on_is_refused(small_sweep, small_fashion, t
 def test_an_evaluation_that_can_not_be_is_refused_when_the_sweep_is_read(small_sweep, evaluations, words):
     with pytest.raises(UserError, match=words):
         load_sweep(small_sweep, [f"panels.0.dataset.evaluations={evaluations}"])
+
+
+FIXED = """\
+from torch import nn
+
+from ablation.family import family
+
+
+@family(solve="width")
+def net(width, channels, resolution, classes):
+    maps = nn.Conv2d(channels, width, 3, padding=1)
+    return nn.Sequential(maps, nn.Flatten(), nn.Linear(width * resolution**2, classes))
+"""
+
+
+@pytest.mark.parametrize(("side", "fine"), [(28, True), (36, False)])
+def test_a_family_of_one_resolution_is_refused_before_a_launch(tmp_path, side, fine):
+    from ablation.family import check_resolution, family_design, source_of
+
+    (tmp_path / "blocks.py").write_text(FIXED)
+    name = f"{tmp_path / 'blocks.py'}:net"
+    design = family_design(name, {"width": 4}, source_of(name), channels=1, resolution=28, classes=10)
+    if fine:
+        return check_resolution(design, side)
+    with pytest.raises(UserError, match="built for 28 pixels, fails on an image of 1x36x36"):
+        check_resolution(design, side)

@@ -117,6 +117,20 @@ def _count(family: Family, knobs: tuple[tuple[str, str, Any], ...], image: tuple
     return Cost(params, flops // 2, activations, None)
 
 
+def check_resolution(design: FamilyDesign, resolution: int) -> None:
+    """Raises UserError where the design's network, as built for its own images, can't see others of `resolution`."""
+    import torch
+
+    family = current(design)
+    image = {**design.image, "resolution": resolution}
+    what = f"{family.name}, built for {design.resolution} pixels, fails on an image of {_shape(image)}"
+    with torch.device("meta"), torch.inference_mode():
+        network = build(family, design.knobs, design.image).eval().to(memory_format=torch.channels_last)
+        images = torch.empty(1, design.channels, resolution, resolution).to(memory_format=torch.channels_last)
+        with _plainly(what, "Pool adaptively before the classifier, or leave that evaluation out."):
+            network(images)
+
+
 def _shape(image: dict[str, int]) -> str:
     return f"{image['channels']}x{image['resolution']}x{image['resolution']}"
 
