@@ -3,13 +3,16 @@
 import io
 import os
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from jpegs import WNIDS, open_at, pack_train, pack_val, pictures, write_tree
+from jpegs import WNIDS, folder, open_at, pack_train, pack_val, pictures, recipe, write_tree
 from PIL import Image
 
+from ablation.data import open_images
 from ablation.errors import UserError
 from ablation.image_folder import stage
 from ablation.image_folder.decode import Corrupt, open_picture
@@ -108,6 +111,37 @@ def test_sixteen_bits_are_refused_and_never_skipped(pixels, tmp_path, decoder):
     with pytest.raises(UserError, match="more than 8 bits a channel") as error:
         open_picture(File("train/a/1.png", 0, path, WHOLE, 1), decoder)
     assert not isinstance(error.value, Corrupt)
+
+
+@pytest.mark.parametrize("decoder", ["pil", "torchvision"])
+def test_sixteen_bits_of_three_colours_are_refused_too(tmp_path, decoder):
+    rows, header = bytes(49) * 8, struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts]
+    with pytest.raises(UserError, match="more than 8 bits a channel") as error:
+        decoded(b"\x89PNG\r\n\x1a\n" + b"".join(chunks), tmp_path / "1.png", decoder)
+    assert not isinstance(error.value, Corrupt)
+
+
+def test_a_torchvision_without_its_decoder_breaks_no_image(pixels, tmp_path, monkeypatch):
+    monkeypatch.delattr("torchvision.io.decode_jpeg")
+    with pytest.raises(UserError, match="decoder: pil") as error:
+        decoded(KINDS["RGB"](pixels), tmp_path / "1.jpg", "torchvision")
+    assert not isinstance(error.value, Corrupt)
+
+
+@pytest.mark.parametrize("decoder", ["pil", "torchvision"])
+def test_modern_augmentation_at_a_training_resolution_is_that_of_the_tars(tree, tmp_path, decoder):
+    modern = recipe(augment=("resized-crop", "flip", "trivial"), train_resolution=48)
+    plain = recipe(augment=("resized-crop", "flip"), train_resolution=48)
+    tars = pack_val(tree, pack_train(tree, tmp_path / "tars"))
+    streams = [
+        [x for x, _ in open_images(folder(root, decoder=decoder), kind, "cpu", root.parent).batches(3, 1, 0)]
+        for root, kind in ((tree, modern), (tars, modern), (tree, plain))
+    ]
+    assert streams[0][0].shape == (8, 3, 48, 48)
+    assert all(torch.equal(a, b) for a, b in zip(*streams[:2], strict=True))
+    assert not torch.equal(streams[0][0], streams[2][0])
 
 
 def test_a_file_that_can_not_be_read_is_no_corrupt_image(copy):

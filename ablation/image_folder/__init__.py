@@ -22,6 +22,9 @@ from ablation.image_folder.stage import staged
 from ablation.recipe import Recipe
 from ablation.sources import data_root
 
+IN_TRAIN = "Replace it; `corrupt: skip` in the dataset trains on another image of its class instead."
+IN_TEST = "Replace it: errors count every evaluation image, so that none of these is skipped."
+
 
 class ImageFolders:
     """Image files. Every training image draws its augmentation from (seed, epoch, its place in the epoch)."""
@@ -42,9 +45,9 @@ class ImageFolders:
         self.subsets = _subsets(root, dataset, names, [file.label for file in held_out])
         self.train, self.held_out, self.warnings = staged(train, held_out)
         self.train_images, self.evaluation_images = len(self.train), len(self.held_out)
-        self._fit = Loader(self.train, dataset.decoder, skip=dataset.corrupt == "skip")
+        self._fit = Loader(self.train, dataset.decoder, skip=dataset.corrupt == "skip", remedy=IN_TRAIN)
         self.broken = self._fit.broken
-        self._test = Loader(self.held_out, dataset.decoder, skip=False)
+        self._test = Loader(self.held_out, dataset.decoder, skip=False, remedy=IN_TEST)
 
     def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
         """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`, no others

@@ -26,14 +26,20 @@ class Corrupt(UserError):
 def decode_pil(data: bytes) -> Image.Image:
     """By PIL, as stored: EXIF's rotation is not applied, transparency is dropped."""
     with Image.open(io.BytesIO(data)) as image:
-        if image.mode.startswith(("I", "F")):
-            raise UserError(f"more than 8 bits a channel (mode {image.mode})")
+        if image.mode.startswith(("I", "F")) or any("16" in str(tile.args) for tile in image.tile):
+            raise UserError(f"more than 8 bits a channel (mode {image.mode})")  # of RGB, PIL would drop the lower 8
         return image.convert("RGB")
 
 
 def decode_torchvision(data: bytes) -> Tensor:
-    """By torchvision where it is a JPEG: the same pixels, sooner. Others by PIL."""
-    from torchvision.io import ImageReadMode, decode_jpeg
+    """By torchvision where it is a JPEG: the same pixels, resized sooner. Others by PIL.
+
+    Raises UserError where this torchvision has no decoder.
+    """
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:
+        raise UserError("this torchvision decodes no JPEG", remedy="Set `decoder: pil` in the dataset.") from None
     from torchvision.transforms.v2.functional import pil_to_tensor
 
     if not data.startswith(JPEG):
@@ -60,9 +66,8 @@ def open_picture(file: File, decoder: str) -> Picture:
             warnings.simplefilter("ignore")  # of odd metadata, of a decoder's future: no fault of the image
             return DECODERS[decoder](data)
     except UserError as error:
-        raise UserError(error.message, where=file.where, remedy="Write it with 8 bits.") from None
+        raise UserError(error.message, where=file.where, remedy=error.remedy or "Write it with 8 bits.") from None
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever a damaged file leads them into
-        remedy = "Replace or remove it; `corrupt: skip` in the data set trains on another image of its class."
-        raise Corrupt(f"can't decode this image: {first_line(error)}", where=file.where, remedy=remedy) from None
+        raise Corrupt(f"can't decode this image: {first_line(error)}", where=file.where, remedy="Replace it.") from None

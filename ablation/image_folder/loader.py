@@ -24,8 +24,9 @@ Made = tuple[Tensor, Tensor, list[str], UserError | None]
 class Loader:
     """Images of a data set, a step at a time, in the order asked for."""
 
-    def __init__(self, files: Sequence[File], decoder: str, *, skip: bool) -> None:
-        self.files, self.decoder, self.skip = files, decoder, skip
+    def __init__(self, files: Sequence[File], decoder: str, *, skip: bool, remedy: str) -> None:
+        """`skip`: whether another image may stand for one that is broken; else `remedy` is what to do about it."""
+        self.files, self.decoder, self.skip, self.remedy = files, decoder, skip, remedy
         self.broken: set[str] = set()
         """Names of the images that could not be decoded, of all steps that were handed out."""
 
@@ -51,9 +52,9 @@ class Loader:
         for file in self._and_others(index) if self.skip else [self.files[index]]:
             try:
                 return open_picture(file, self.decoder), broken
-            except Corrupt:
+            except Corrupt as error:
                 if not self.skip:
-                    raise
+                    raise Corrupt(error.message, where=error.where, remedy=self.remedy) from None
                 broken.append(file.name)
         kind = self.files[index].name.rpartition("/")[0]
         raise UserError(f"no image of {kind} can be decoded", remedy="Copy the data again.")
