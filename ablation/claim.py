@@ -119,6 +119,11 @@ class Claim:
         """Whether no other worker has taken the run over (it may, where this process hung for longer than a lease)."""
         return not (self.path.parent / f"{int(self.path.stem) + 1:04d}.json").exists() and self.path.exists()
 
+    def drop(self) -> None:
+        """Give the run back as if it had never been taken: another worker had just finished it."""
+        self._over.set()
+        self.path.unlink(missing_ok=True)
+
     def end(self, state: str, message: str = "", **about: Any) -> None:
         """Give the run back: done, stopped (to be gone on with) or failed."""
         self._over.set()

@@ -120,7 +120,7 @@ class Worker:
         reached = last_step(paths.log)
         claim = take(paths.attempts, dead=dead, launch=self.launch, step=reached, **whereabouts())
         if claim and paths.result.exists():
-            claim.end("done", "finished by another worker a moment before")
+            claim.drop()
             return None
         fruitless = without_progress(own, reached)
         if claim and len(fruitless) >= TRIES:

@@ -117,6 +117,21 @@ def test_being_told_to_stop_is_no_lack_of_progress(study):
     assert work(ids=[paths[0].id]).done == [paths[0].id]
 
 
+def test_a_run_that_another_worker_finishes_while_it_is_claimed_has_one_attempt(study, monkeypatch):
+    paths, work = study
+    real, first = worker.take, paths[0]
+
+    def late(folder, **about):
+        if folder == first.attempts and not first.result.exists():
+            take(folder).end("done")
+            first.result.write_text("{}")
+        return real(folder, **about)
+
+    monkeypatch.setattr(worker, "take", late)
+    assert len(work().done) == 3
+    assert [attempt.ended for attempt in attempts(first.attempts)] == ["done"]
+
+
 def test_a_job_that_was_queued_again_takes_its_own_runs_back_at_once(study, monkeypatch):
     paths, work = study
     monkeypatch.setenv("SLURM_JOB_ID", "7")
