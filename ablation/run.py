@@ -258,10 +258,21 @@ def write_bytes(path: Path, value: bytes, *, anew: bool = False) -> None:
             file.write(value)
             file.flush()
             os.fsync(file.fileno())
-        (os.link if anew else os.replace)(spare, path)
+        _put_anew(spare, path) if anew else os.replace(spare, path)
         _sync_folder(path.parent)
     finally:
         spare.unlink(missing_ok=True)
+
+
+def _put_anew(spare: Path, path: Path) -> None:
+    try:
+        os.link(spare, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: two writers in one moment are not told apart
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.replace(spare, path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from studies import panel_fields, sweep_fields, write_run, write_sweep
 
+from ablation import registration
 from ablation.errors import UserError
 from ablation.registration import changes, content_of, register, registrations, related
+from ablation.run import write_json
 from ablation.schema import Evidence
 from ablation.sweep import load_sweep
 
@@ -24,6 +26,30 @@ def test_the_first_launch_registers_and_the_second_finds_it(sweep, tmp_path):
     assert again == made == registrations(tmp_path / "runs", "study")[0]
     assert len(made.digest) == 64 and made.number == 1
     assert made.content["evidence"]["margin"] == 0.5 and made.content["looks"] == [3]
+
+
+def test_of_two_launches_at_once_the_first_registers(sweep, tmp_path, monkeypatch):
+    real = registration.write_json
+
+    def late(path, fields, **how):
+        real(path, fields | {"date": "before"})
+        monkeypatch.setattr(registration, "write_json", real)
+        real(path, fields, **how)
+
+    monkeypatch.setattr(registration, "write_json", late)
+    made, new = register(sweep, tmp_path / "runs")
+    assert (made.date, new) == ("before", False)
+
+
+def test_without_hard_links_it_registers_all_the_same(sweep, tmp_path, monkeypatch):
+    def link(*paths):
+        raise PermissionError
+
+    monkeypatch.setattr("os.link", link)
+    made, new = register(sweep, tmp_path / "runs")
+    assert new and registrations(tmp_path / "runs", "study") == [made]
+    with pytest.raises(FileExistsError):
+        write_json(tmp_path / "runs" / "study" / "registration.json", {}, anew=True)
 
 
 def test_what_does_not_decide_a_verdict_is_not_in_it(sweep, tmp_path):
