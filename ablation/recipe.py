@@ -174,7 +174,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "batch": 128,
         "norm_batch": 128,
-        "lr": 0.2,
+        "lr": 0.1,
         "weight_decay": 5e-4,
         "schedule": "one-cycle",
         "augment": ("flip",),

@@ -87,7 +87,7 @@ def test_a_budget_without_a_small_copy_is_said(budget, divisor, said):
 def test_recipe_and_panels_of_one_kind_are_one(tmp_path):
     text = small_sweep(SWEEPS / "learning_rate.yaml")
     rates = [panel["recipe"] for panel in yaml.safe_load(text)["panels"]]
-    assert [rate if isinstance(rate, str) else rate["lr"] for rate in rates] == [0.1, "fashion-deep", 0.4, 0.8]
+    assert [rate if isinstance(rate, str) else rate["lr"] for rate in rates] == [0.05, "fashion-deep", 0.2, 0.4]
     assert len(yaml.safe_load(small_sweep(SWEEPS / "table7.yaml"))["panels"]) == 1
 
 
