@@ -31,6 +31,8 @@ class Execution:
     precision: str
     """fp32, tf32, bf16 (autocast) or fp64."""
     threads: int
+    kernels: tuple[tuple[str, str], ...] = ()
+    """Layers that are not computed as they are written, by name, and how (`packing.py`, chosen by `kernels.py`)."""
 
     def block(self, ranks: int = 1) -> dict[str, Any]:
         """What `run.json` holds: bit-for-bit claims hold where these are equal. Several ranks are named."""
@@ -43,7 +45,7 @@ class Execution:
             "dtype": self.precision,
             "threads": self.threads,
             "layout": "channels_last",
-            "kernels": "native",
+            "kernels": dict(self.kernels) or "native",
             "deterministic": self.device == "cpu",
             "versions": versions,
             **({"ranks": ranks} if ranks > 1 else {}),

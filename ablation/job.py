@@ -35,7 +35,7 @@ class WorkerJob:
     ids: tuple[str, ...]
     launch: str
     settings: Mapping[str, Any]
-    """Of `Settings`: gpus, threads, checkpoint_minutes, micro_batch."""
+    """Of `Settings`: gpus, threads, checkpoint_minutes, micro_batch, kernels."""
     data: tuple[tuple[str, Path], ...] = ()
     """Where data sets lie, by name."""
     scratch: Path | None = None

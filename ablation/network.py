@@ -126,7 +126,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (images, inputs, height, width) -> (images, outputs, ...)."""
         y, skip = self.bn3(self.transform(x)), self.skip(x)
-        return self.relu(y if skip is None else y + skip)
+        return self.relu(y if skip is None else y.add_(skip))
 
 
 class Path(nn.Module):
@@ -201,7 +201,17 @@ class Network(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.fold(x)))))
         for stage in range(len(self.design.blocks)):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-        return self.fc(x.mean((2, 3)))
+        return self.fc(pooled(x))
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The mean over a map: (images, channels, height, width) -> (images, channels).
+
+    Of a map with channels last, the gradient has them last too (`x.mean((2, 3))` would give it another layout, and
+    what follows would have to turn it): the same bits, sooner.
+    """
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return x.permute(0, 2, 3, 1).mean((1, 2)) if last else x.mean((2, 3))
 
 
 def set_norm_batch(network: nn.Module, images: int | None) -> None:

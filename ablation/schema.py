@@ -51,6 +51,8 @@ class Resources(_Model):
     """Processes of a run on each of its nodes, on GPUs one each; by default `gpus`, and 1 on the CPU."""
     micro_batch: Whole | None = None
     """Images a process passes through the network at a time, a multiple of norm_batch; by default as many as fit."""
+    kernels: Literal["measured", "native"] = "measured"
+    """How grouped convolutions are computed: in the way measured to be fastest on the device, or as they are."""
     threads: Whole = 1
     """CPU threads of a run; two runs of one thread train more images than one run of two."""
     cpus: Whole | None = None

@@ -18,3 +18,5 @@ class Settings:
     """How many workers have had the run, this one included; `attempts/` tells of each."""
     micro_batch: int | None = None
     """Images that pass through the network at a time; None: as many as fit."""
+    kernels: str = "native"
+    """`measured`: each grouped convolution in the way that is fastest here (`kernels.py`); native: as it is written."""

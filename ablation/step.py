@@ -14,6 +14,7 @@ from ablation.family import Architecture, FamilyDesign
 from ablation.family.network import member, seed_step
 from ablation.loss import forward, told
 from ablation.network import Block, Network, commit, initialise, set_norm_batch
+from ablation.packing import pack
 from ablation.recipe import Recipe
 
 NORMALISATION = (
@@ -60,7 +61,7 @@ class WholeStep:
 def first_network(
     design: Architecture, seed: int, execution: Execution, norm_batch: int | None, zero_gamma: bool = False
 ) -> nn.Module:
-    """A design's network before its first step, on its device.
+    """A design's network before its first step, on its device, its layers computed as the execution says.
 
     Raises UserError where `zero_gamma` is asked of someone else's network.
     """
@@ -68,6 +69,7 @@ def first_network(
     if zero_gamma:
         _zero_gamma(network, design)
     set_norm_batch(network, norm_batch)
+    pack(network, dict(execution.kernels))
     return network.to(execution.device, execution.dtype).to(memory_format=torch.channels_last)
 
 

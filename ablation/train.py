@@ -22,7 +22,8 @@ from ablation.design import Design
 from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
 from ablation.evaluate import Evaluation, evaluate, further, percent
-from ablation.execution import choose_execution, compare_ranks, freeze, slow_precision
+from ablation.execution import Execution, choose_execution, compare_ranks, freeze, slow_precision
+from ablation.kernels import choose
 from ablation.loss import truth
 from ablation.network import convert
 from ablation.records import Log, NoLog, now
@@ -63,6 +64,7 @@ class Training:
             self.run = self.group.at_first(lambda: load_run(paths))
             self.recipe = self.run.recipe
             self.images = self.group.together(self._open)
+            self.execution = self.group.at_first(self._choose_kernels)
             self.warnings = self._freeze()
             self.network = self.group.together(self._build)
             self.group.at_first(self._open_log)
@@ -78,6 +80,12 @@ class Training:
         images = open_images(self.run.dataset, recipe, self.device, settings.data_dir)
         self.steps = steps_an_epoch(images, recipe)
         return images
+
+    def _choose_kernels(self) -> Execution:
+        images, steps = self.share.stop - self.share.start, self.steps * self.recipe.epochs
+        chosen = choose(self.paths, self.run, self.execution, images, steps, self.settings.kernels)
+        self.measured = chosen.message
+        return replace(self.execution, kernels=chosen.kernels)
 
     def _freeze(self) -> list[str]:
         """Write down what the run is trained on; what is to be said of it. Raises UserError where ranks disagree."""
@@ -108,6 +116,8 @@ class Training:
 
     def _open_log(self) -> None:
         self.log = Log(self.paths.log)
+        if self.measured:
+            self.log.append("event", event="kernels", message=self.measured)
 
     def to_the_end(self) -> None:
         """Train what is left and write the result.

@@ -60,7 +60,9 @@ ABLATION = {
     "augment": May("data network recipe", heavy="top"),
     "trivial": May("network", heavy="top"),
     "settings": May(),
-    "step": May("design family data execution loss network recipe", heavy="top"),
+    "packing": May("design family network", heavy="top"),
+    "kernels": May("execution packing records run", heavy="top"),
+    "step": May("design family data execution loss network packing recipe", heavy="top"),
     "stopwatch": May("design solver family execution recipe step", heavy="top"),
     "timings": May("design solver family records run"),
     "measured": May("dataset run schema timings"),
@@ -71,8 +73,8 @@ ABLATION = {
     "accumulate": May("data distributed execution family loss network run shares step", heavy="top"),
     "evaluate": May("data dataset distributed execution shares", heavy="top"),
     "train": May(
-        "design family data execution network checkpoint records run step settings shares distributed accumulate "
-        "evaluate augment average loss",
+        "design family data execution kernels network checkpoint records run step settings shares distributed "
+        "accumulate evaluate augment average loss",
         heavy="top",
     ),
     "signals": May(),

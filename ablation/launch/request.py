@@ -18,6 +18,8 @@ from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
 STARTABLE = ("failed", "missing")
+SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels")
+"""Of a sweep's resources, what a run's settings take over."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Request:
             sweep=self.sweep.name,
             ids=tuple(todo),
             launch=launch.id,
-            settings={key: getattr(resources, key) for key in ("gpus", "threads", "checkpoint_minutes", "micro_batch")},
+            settings={key: getattr(resources, key) for key in SETTINGS},
             data=tuple(self.data.items()),
             scratch=self.site.scratch_folder(),
             side_by_side=resources.side_by_side,
