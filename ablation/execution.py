@@ -104,7 +104,7 @@ def freeze(paths: RunPaths, block: dict[str, Any], data: dict[str, Any]) -> str 
     that differs.
     """
     fields, warning = read_json(paths.run_json), None
-    if paths.checkpoint.exists():
+    if paths.resumes:
         then = fields.get("execution") or {}
         ranks, warning = _ranks_so_far(then.get("ranks", 1), block.get("ranks", 1))
         then, block = ({**each, **({"ranks": ranks} if ranks != 1 else {})} for each in (then, block))

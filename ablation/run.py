@@ -9,6 +9,9 @@ import platform
 import shlex
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -90,6 +93,17 @@ def bits_name(evaluation: str) -> str:
     return f"correct.{evaluation}.bits"
 
 
+def checkpoint_files(path: Path) -> tuple[Path, Path]:
+    """Where the newest checkpoint lies and the one before it: beside `path`, or where `path` links to."""
+    newest = path.readlink() if path.is_symlink() else path
+    return newest, newest.with_name(f"{newest.stem}.before{newest.suffix}")
+
+
+def put_aside_name(checkpoint: Path) -> Path:
+    """What a damaged checkpoint is called from then on."""
+    return checkpoint.with_name(f"{checkpoint.stem}.damaged{checkpoint.suffix}")
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """Every path of a run."""
@@ -127,6 +141,11 @@ class RunPaths:
     def checkpoint(self) -> Path:
         """Where to go on from; gone when the run is done."""
         return self.folder / "checkpoint.pt"
+
+    @property
+    def resumes(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(path.exists() for path in checkpoint_files(self.checkpoint))
 
     @property
     def attempts(self) -> Path:
@@ -176,8 +195,7 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
         return RunState("running", **fields)
     if tries[-1].ended == "failed":
         return RunState("failed", **fields, message=tries[-1].message)
-    resumes = paths.checkpoint.exists()
-    message = tries[-1].message or f"interrupted; launch again to {'go on' if resumes else 'run it again'}"
+    message = tries[-1].message or f"interrupted; launch again to {'go on' if paths.resumes else 'run it again'}"
     return RunState("missing", **fields, message=message)
 
 
@@ -252,13 +270,21 @@ def write_json(path: Path, value: dict[str, Any], *, anew: bool = False) -> None
 
 def write_bytes(path: Path, value: bytes, *, anew: bool = False) -> None:
     """Write a file whole or not at all: beside it, flushed to disk, then renamed; `anew` as in `write_json`."""
-    spare = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside(path, value) as spare:
+        _put_anew(spare, path) if anew else os.replace(spare, path)
+
+
+@contextmanager
+def beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
+    """A spare file with a value, flushed to disk, that the caller gives its name; gone afterwards, whatever happens."""
+    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(spare, "wb") as file:
-            file.write(value)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        _put_anew(spare, path) if anew else os.replace(spare, path)
+        yield spare
         _sync_folder(path.parent)
     finally:
         spare.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ablation import checkpoint
 from ablation.accumulate import PartedStep, how_to_step
 from ablation.augment import augmentation
 from ablation.average import Average
-from ablation.checkpoint import Progress
+from ablation.checkpoint import Like, Progress
 from ablation.data import Batch, Images, describe, open_images, steps_an_epoch
 from ablation.design import Design
 from ablation.distributed import Group, alone, everywhere
@@ -27,11 +28,16 @@ from ablation.loss import truth
 from ablation.network import convert
 from ablation.records import Log, NoLog, now
 from ablation.run import RunPaths, load_run, write_bytes, write_json
+from ablation.seal import fingerprint
 from ablation.settings import Settings
 from ablation.shares import check_micro_batch, shares, waiting
 from ablation.step import WholeStep, first_network, optimiser_of
 
 DUE = "a checkpoint is due"
+WRITING = 0.01
+"""The part of the time that writing checkpoints may take."""
+LONGEST_SECONDS = 3600.0
+"""However slow writing is, a checkpoint is due by then."""
 
 
 class Stopped(Exception):
@@ -66,7 +72,7 @@ class Training:
             self.warnings = self._freeze()
             self.network = self.group.together(self._build)
             self.group.at_first(self._open_log)
-        self.saved = time.monotonic()
+        self.saved, self.costs = time.monotonic(), list[float]()
 
     def _open(self) -> Images:
         settings, recipe = self.settings, self.recipe
@@ -131,7 +137,8 @@ class Training:
             self.log.close()
 
     def _resume(self) -> None:
-        saved = self.group.at_first(lambda: checkpoint.load(self.paths.checkpoint, self.run.id))
+        found = self.group.at_first(lambda: checkpoint.load(self.paths.checkpoint, self.run.id, self._like()))
+        saved, self.warnings = found.content, [*found.damaged, *self.warnings]
         if self.group.first and (warning := slow_precision(self.execution)):
             self.warnings.insert(0, warning)
         ranks = {"ranks": self.group.world} if self.group.world > 1 else {}
@@ -146,6 +153,9 @@ class Training:
         if not self.group.first:  # rank 0 goes on with the sums over all
             self.progress.zero_sums()
         self.log.append("event", event="resume", step=self.progress.step, attempt=self.settings.attempt, **ranks)
+
+    def _like(self) -> Like:
+        return Like(self.network.state_dict(), self.optimiser, average=self.average is not None)
 
     def _how_to_step(self) -> WholeStep | PartedStep:
         run, micro = self.run, self.settings.micro_batch
@@ -198,7 +208,7 @@ class Training:
 
     def _save_if_due(self) -> None:
         """Save where it is time, and leave where any rank was asked to stop."""
-        due = self.group.first and time.monotonic() - self.saved >= 60 * self.settings.checkpoint_minutes
+        due = self.group.first and time.monotonic() - self.saved >= self._interval()
         reason = self.group.agree(self.stop() or (DUE if due else None))
         if not reason:
             return
@@ -206,6 +216,12 @@ class Training:
         self.group.at_first(lambda: self._save(progress, reason))
         if reason != DUE:
             raise everywhere(Stopped(reason))
+
+    def _interval(self) -> float:
+        """Seconds between checkpoints: as the settings say, or longer where writing would take over 1% of the time."""
+        wanted = 60 * self.settings.checkpoint_minutes
+        usual = min(self.costs[-2:], default=0.0)
+        return max(wanted, min(usual / WRITING, LONGEST_SECONDS)) if wanted else 0.0
 
     def _progress_of_all(self) -> Progress:
         """Progress with the sums over all ranks' images."""
@@ -222,12 +238,13 @@ class Training:
         self.progress.broken = sorted({*self.progress.broken, *found})
 
     def _save(self, progress: Progress, reason: str) -> None:
-        self._must_hold()
+        start = time.monotonic()
         content = {"run": self.run.id, "progress": asdict(progress)}
         content |= {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
         content |= {"average": self.average.state_dict()} if self.average else {}
-        checkpoint.save(self.paths.checkpoint, content)
+        checkpoint.save(self.paths.checkpoint, content, self._must_hold)
         self.saved = time.monotonic()
+        self.costs.append(self.saved - start)
         event, message = ("checkpoint", None) if reason == DUE else ("stop", reason)
         self.log.append("event", event=event, step=self.progress.step, message=message)
 
@@ -289,9 +306,17 @@ class Training:
         buffer = io.BytesIO()
         torch.save({key: value.cpu().contiguous() for key, value in state.items()}, buffer)
         write_bytes(self.paths.weights, buffer.getvalue())
-        write_json(self.paths.result, self._result(evaluations))
+        self._write_result(self._result(evaluations))
         self.log.append("event", event="done", step=self.progress.step)
         checkpoint.remove(self.paths.checkpoint)
+
+    def _write_result(self, result: dict[str, Any]) -> None:
+        """A run has one result: what a worker that lost it may still write, nobody reads."""
+        self._must_hold()
+        try:
+            write_json(self.paths.result, result, anew=True)
+        except FileExistsError:
+            raise Lost(f"another worker has finished {self.run.id}") from None
 
     def _result(self, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
         skips = self.run.dataset.corrupt == "skip"
@@ -307,4 +332,10 @@ class Training:
             "attempts": self.settings.attempt,
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
+            "files": {path.name: fingerprint(path) for path in self._finished_files(evaluations)},
         }
+
+    def _finished_files(self, evaluations: dict[str, Evaluation]) -> list[Path]:
+        """What will not change any more: of the log, what is there now."""
+        paths = self.paths
+        return [paths.run_json, paths.log, paths.weights, *(paths.bits(name) for name in evaluations)]

@@ -161,6 +161,9 @@ class Worker:
 
     def _fail(self, paths: RunPaths, claim: Claim, message: str, *, final: bool = True) -> None:
         """Write down that a run failed; where that is not final, the next round tries again."""
+        if not claim.held():
+            print(f"{paths.id}: {message}, after another worker had taken it over", file=sys.stderr)
+            return
         print(f"{paths.id} failed: {message}", file=sys.stderr)
         self.report.failed.append(paths.id)
         try:

@@ -54,7 +54,9 @@ ABLATION = {
     "sources": May("data dataset", heavy="top"),
     "image_folder": May("data dataset network recipe run sources trivial", heavy="top"),
     "execution": May("run", heavy="top"),
-    "checkpoint": May("run", heavy="top"),
+    "seal": May(),
+    "plain": May("seal", heavy="top"),
+    "checkpoint": May("plain run seal", heavy="top"),
     "loss": May("execution", heavy="top"),
     "average": May("recipe", heavy="top"),
     "augment": May("data network recipe", heavy="top"),
@@ -71,7 +73,7 @@ ABLATION = {
     "accumulate": May("data distributed execution family loss network run shares step", heavy="top"),
     "evaluate": May("data dataset distributed execution shares", heavy="top"),
     "train": May(
-        "design family data execution network checkpoint records run step settings shares distributed accumulate "
+        "design family data execution network checkpoint records run seal step settings shares distributed accumulate "
         "evaluate augment average loss",
         heavy="top",
     ),
