@@ -25,6 +25,7 @@ from ablation.errors import UserError
 from ablation.family import Architecture, cost_of, family_design_from_dict
 from ablation.recipe import Recipe
 from ablation.records import last_epochs, now, read_records
+from ablation.seal import with_digest
 
 ENGINE = 1
 """Bumped whenever the same run would give other numbers."""
@@ -183,7 +184,7 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
     Raises UserError where one of the files is damaged.
     """
     if paths.result.exists():
-        return _done(read_json(paths.result))
+        return _done(paths.result)
     tries = attempts(paths.attempts)
     if not tries:
         return RunState("missing")
@@ -199,11 +200,15 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
     return RunState("missing", **fields, message=message)
 
 
-def _done(result: dict[str, Any]) -> RunState:
-    evaluation = next(iter(result["evaluations"].values()))
-    epochs = result["epochs"]
-    rate = result.get("images_per_second")
-    return RunState("done", epochs, epochs, evaluation["top1_error"], result["seconds"], images_per_second=rate)
+def _done(path: Path) -> RunState:
+    result = read_json(path)
+    try:
+        error = float(next(iter(result["evaluations"].values()))["top1_error"])
+        epochs, seconds = int(result["epochs"]), float(result["seconds"])
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+        remedy = "`python -m ablation.doctor --runs` looks at every file; remove the run's folder to run it again."
+        raise UserError("damaged result: it lacks what a result has", where=str(path), remedy=remedy) from None
+    return RunState("done", epochs, epochs, error, seconds, images_per_second=result.get("images_per_second"))
 
 
 def prepare(run: Run, paths: RunPaths) -> None:
@@ -215,7 +220,7 @@ def prepare(run: Run, paths: RunPaths) -> None:
     fields["design"] = run.design.to_dict()
     fields |= {"recipe": run.recipe.model_dump(mode="json"), "dataset": run.dataset.model_dump(mode="json")}
     fields |= {"cost": asdict(cost_of(run.design)), "provenance": provenance(), "execution": None, "data": None}
-    write_json(paths.run_json, fields)
+    write_json(paths.run_json, with_digest(fields))
 
 
 def load_run(paths: RunPaths) -> Run:

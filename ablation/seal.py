@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,22 @@ def fingerprint(path: Path, size: int | None = None) -> dict[str, Any]:
             digest.update(piece)
             read += len(piece)
     return {"bytes": read, "sha256": digest.hexdigest()}
+
+
+OWN = "sha256"
+
+
+def with_digest(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a JSON file, and last among them their own digest."""
+    return {**{key: value for key, value in fields.items() if key != OWN}, OWN: _digest(fields)}
+
+
+def check_digest(fields: dict[str, Any]) -> None:
+    """Hold the fields against their own digest; those of earlier versions have none. Raises Damaged."""
+    if OWN in fields and fields[OWN] != _digest(fields):
+        raise Damaged("does not match its own digest: it was changed by hand, or damaged")
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    rest = {key: value for key, value in fields.items() if key != OWN}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -18,3 +18,5 @@ class Settings:
     """How many workers have had the run, this one included; `attempts/` tells of each."""
     micro_batch: int | None = None
     """Images that pass through the network at a time; None: as many as fit."""
+    hang_minutes: float = 30
+    """So long nothing of the run may move before its process is ended; 0: for ever."""

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from ablation import checkpoint
-from ablation.accumulate import PartedStep, how_to_step
+from ablation.accumulate import PartedStep, how_to_step, largest_micro_batch
 from ablation.augment import augmentation
 from ablation.average import Average
 from ablation.checkpoint import Like, Progress
@@ -28,10 +28,11 @@ from ablation.loss import truth
 from ablation.network import convert
 from ablation.records import Log, NoLog, now
 from ablation.run import RunPaths, load_run, write_bytes, write_json
-from ablation.seal import fingerprint
+from ablation.seal import fingerprint, with_digest
 from ablation.settings import Settings
 from ablation.shares import check_micro_batch, shares, waiting
 from ablation.step import WholeStep, first_network, optimiser_of
+from ablation.watchdog import Watchdog, Watched, end_process
 
 DUE = "a checkpoint is due"
 WRITING = 0.01
@@ -61,7 +62,10 @@ class Training:
         stop: Callable[[], str | None],
         held: Callable[[], bool],
         group: Group | None = None,
+        bite: Callable[[str], object] = end_process,
     ) -> None:
+        """`bite`: what to do where the run hangs, given a line about it."""
+        self.dog = Watchdog(settings.hang_minutes, bite)
         self.paths, self.settings, self.stop, self.held = paths, settings, stop, held
         self.group = group or alone()
         self.log: Log | NoLog = NoLog()
@@ -123,7 +127,7 @@ class Training:
         can't be used again.
         """
         try:
-            with self.group.guard():
+            with self.group.guard(), self.dog:
                 self._resume()
                 self.do = self._how_to_step()
                 self._warn(*self.warnings)
@@ -135,6 +139,18 @@ class Training:
                 self.group.at_first(lambda: self._finish(evaluations))
         finally:
             self.log.close()
+
+    def batch_that_fits(self) -> int | None:
+        """Images that pass through the network at a time within a GPU's memory, tried out; None where it can't be."""
+        if self.device != "cuda" or self.group.world > 1:
+            return None
+        _, channels, height, width = next(iter(self.images.batches(self.run.seed, 0, 0, self.share)))[0].shape
+        image, recipe = (channels, height, width), self.recipe
+        self.optimiser.zero_grad()
+        try:
+            return largest_micro_batch(self.network, self.execution, image, recipe.batch, recipe.norm_batch)
+        except (UserError, RuntimeError):
+            return None
 
     def _resume(self) -> None:
         found = self.group.at_first(lambda: checkpoint.load(self.paths.checkpoint, self.run.id, self._like()))
@@ -200,6 +216,7 @@ class Training:
         loss, guesses = self.do((images, labels), self.recipe.label_smoothing, step)
         self._warn(self.do.look())
         self.progress.step += 1
+        self.dog.stir(self.progress.step)
         if self.average:
             self.average.update(self.network, step)
         with torch.no_grad():
@@ -252,16 +269,19 @@ class Training:
         if not self.held():
             raise Lost(f"another worker has taken over {self.run.id}")
 
+    def _watched(self) -> Images:
+        return cast(Images, Watched(self.images, self.dog))
+
     def _evaluate(self) -> Evaluation:
         clock = time.monotonic()
         self.train_seconds = self.progress.epoch_seconds
-        evaluation = evaluate(self.outcome, self.images, self.execution, self.run.dataset.classes, self.group)
+        evaluation = evaluate(self.outcome, self._watched(), self.execution, self.run.dataset.classes, self.group)
         self._count_time(clock)
         return evaluation
 
     def _evaluate_further(self) -> dict[str, Evaluation]:
         clock = time.monotonic()
-        found = further(self.outcome, self.images, self.execution, self.run.dataset, self.group)
+        found = further(self.outcome, self._watched(), self.execution, self.run.dataset, self.group)
         self._count_time(clock)
         return found
 
@@ -314,7 +334,7 @@ class Training:
         """A run has one result: what a worker that lost it may still write, nobody reads."""
         self._must_hold()
         try:
-            write_json(self.paths.result, result, anew=True)
+            write_json(self.paths.result, with_digest(result), anew=True)
         except FileExistsError:
             raise Lost(f"another worker has finished {self.run.id}") from None
 

@@ -20,6 +20,10 @@ PLACES = ("slurm", "local", "here")
 STARTABLE = ("failed", "missing")
 
 
+SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "hang_minutes")
+"""What of a sweep's resources its workers are told."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for."""
@@ -56,7 +60,7 @@ class Request:
             sweep=self.sweep.name,
             ids=tuple(todo),
             launch=launch.id,
-            settings={key: getattr(resources, key) for key in ("gpus", "threads", "checkpoint_minutes", "micro_batch")},
+            settings={key: getattr(resources, key) for key in SETTINGS},
             data=tuple(self.data.items()),
             scratch=self.site.scratch_folder(),
             side_by_side=resources.side_by_side,

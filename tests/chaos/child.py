@@ -105,7 +105,7 @@ def _pause_in_checkpoints(ground: Ground, slot: int) -> None:
             self.file.write(data[half:])
 
     def opened(path: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
-        file = builtins.open(path, mode, *rest, **options)
+        file = builtins.open(path, mode, *rest, **options)  # noqa: SIM115
         return Slow(file) if inside[0] and "w" in mode else file
 
     save = checkpoint.save

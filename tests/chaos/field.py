@@ -232,7 +232,9 @@ def audit(ground: Ground, *, alone: bool = True) -> Tally:
         finished = sum(record.get("event") == "done" for record in logged)
         ends = [attempt.ended for attempt in attempts(paths.attempts)].count("done")
         tally.twice += finished > 1 or ends > 1 or (alone and overlap(own))
-        tally.unreadable += sum("put aside as" in record.get("message", "") for record in logged if record.get("message"))
+        tally.unreadable += sum(
+            "put aside as" in record.get("message", "") for record in logged if record.get("message")
+        )
         if not paths.result.exists():
             tally.lost += 1
         elif numbers(paths) != ground.home.truth[paths.id]:

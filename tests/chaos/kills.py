@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablation.run import checkpoint_files
-from ablation.seal import Damaged, check_seal
 from chaos.child import AT, PHASE_BYTES, PHASES, WANTED
 from chaos.field import Field, Ground, Tally, audit, ended
+
+from ablation.run import checkpoint_files
+from ablation.seal import Damaged, check_seal
 
 MINUTES = (0.0, 0.001, 0.003)
 """Between checkpoints; 0: after every step."""

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from chaos.field import Field, Ground, Tally, ended, until
 
 from ablation.data import open_images, steps_an_epoch
 from ablation.execution import choose_execution
 from ablation.run import RunPaths, load_run
 from ablation.step import first_network, optimiser_of, step
-from chaos.field import Field, Ground, Tally, ended, until
 
 SAVING, BOARD = 2000, 2001
 EVERY = 3
