@@ -120,11 +120,12 @@ def _check_names(pickle: bytes) -> None:
 
 def _check(content: dict[str, Any], like: Like) -> None:
     parts = {"run", "progress", "network", "optimiser"} | ({"average"} if like.average else set())
-    if content.keys() != parts:
+    if content.keys() - {"log"} != parts:
         raise Damaged(f"has {', '.join(sorted(map(str, content)))}, not {', '.join(sorted(parts))}")
     for part in sorted(parts & {"network", "average"}):
         _check_tensors(content[part], like.network, part)
     _check_progress(content["progress"])
+    _check_log(content.get("log", {"bytes": 0, "sha256": ""}))
     _check_optimiser(content["optimiser"], like.optimiser.state_dict(), _parameters(like.optimiser))
 
 
@@ -157,6 +158,13 @@ def _check_progress(found: Any) -> None:
             raise Damaged(f"has progress.{name} as {value!r}"[:200])
     if not all(isinstance(name, str) for name in found["broken"]):
         raise Damaged("has progress.broken with what is no name")
+
+
+def _check_log(found: Any) -> None:
+    """The size and the digest of the log at the time; checkpoints of earlier versions have none."""
+    kinds = {"bytes": int, "sha256": str}
+    if not isinstance(found, dict) or {key: type(value) for key, value in found.items()} != kinds or found["bytes"] < 0:
+        raise Damaged("does not say what the log was")
 
 
 def _check_optimiser(found: Any, wanted: dict[str, Any], parameters: list[Tensor]) -> None:

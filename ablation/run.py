@@ -25,7 +25,7 @@ from ablation.errors import UserError
 from ablation.family import Architecture, cost_of, family_design_from_dict
 from ablation.recipe import Recipe
 from ablation.records import last_epochs, now, read_records
-from ablation.seal import with_digest
+from ablation.seal import Damaged, check_digest, with_digest
 
 ENGINE = 1
 """Bumped whenever the same run would give other numbers."""
@@ -223,13 +223,16 @@ def prepare(run: Run, paths: RunPaths) -> None:
     write_json(paths.run_json, with_digest(fields))
 
 
-def load_run(paths: RunPaths) -> Run:
+def load_run(paths: RunPaths, *, whole: bool = False) -> Run:
     """The run that a folder holds; its panel and arm are the sweep's to say, and empty here.
 
-    Raises UserError where `run.json` is missing, damaged, or from another engine version.
+    `whole`: all of `run.json` must be as it was written, not only what the run's id digests. Raises UserError where it
+    is missing, damaged, or from another engine version.
     """
     fields = read_json(paths.run_json)
     try:
+        if whole:
+            check_digest(fields)
         run = Run(
             sweep=fields["sweep"],
             panel="",
@@ -240,6 +243,9 @@ def load_run(paths: RunPaths) -> Run:
             seed=fields["seed"],
             precision=fields["precision"],
         )
+    except Damaged as damaged:
+        remedy = "Remove the run's folder, and launch again."
+        raise UserError(f"run.json {damaged}", where=str(paths.run_json), remedy=remedy) from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"damaged run description: {error}", where=str(paths.run_json)) from None
     if run.id != paths.id:

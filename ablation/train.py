@@ -70,7 +70,7 @@ class Training:
         self.group = group or alone()
         self.log: Log | NoLog = NoLog()
         with self.group.guard():
-            self.run = self.group.at_first(lambda: load_run(paths))
+            self.run = self.group.at_first(lambda: load_run(paths, whole=True))
             self.recipe = self.run.recipe
             self.images = self.group.together(self._open)
             self.warnings = self._freeze()
@@ -161,6 +161,7 @@ class Training:
         if saved is None:
             self.log.append("event", event="start", step=0, **ranks)
             return
+        self.group.at_first(lambda: self._check_log(saved.get("log")))
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         if self.average:
@@ -169,6 +170,12 @@ class Training:
         if not self.group.first:  # rank 0 goes on with the sums over all
             self.progress.zero_sums()
         self.log.append("event", event="resume", step=self.progress.step, attempt=self.settings.attempt, **ranks)
+
+    def _check_log(self, then: dict[str, Any] | None) -> None:
+        """What a checkpoint comes after must be there. Raises UserError where records were changed since."""
+        if then and fingerprint(self.paths.log, then["bytes"]) != then:
+            what = "damaged log: the records of before the checkpoint are not what they were"
+            raise UserError(what, where=str(self.paths.log), remedy="Remove the run's folder to run it again.")
 
     def _like(self) -> Like:
         return Like(self.network.state_dict(), self.optimiser, average=self.average is not None)
@@ -259,6 +266,7 @@ class Training:
         content = {"run": self.run.id, "progress": asdict(progress)}
         content |= {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
         content |= {"average": self.average.state_dict()} if self.average else {}
+        content["log"] = fingerprint(self.paths.log)
         checkpoint.save(self.paths.checkpoint, content, self._must_hold)
         self.saved = time.monotonic()
         self.costs.append(self.saved - start)

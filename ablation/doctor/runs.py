@@ -238,6 +238,9 @@ def _last_epoch(
     for key in ("top1_error", "top5_error", "train_error"):
         if key in last and key in said and said[key] is not None and last[key] != said[key]:
             yield Flaw("result.json", f"has {key} {said[key]}, and the log's last epoch {last[key]}")
+    done = [record for record in records if record.get("event") == "done"]
+    if any(record.get("step") != result.get("steps", record.get("step")) for record in done):
+        yield Flaw("log.jsonl", f"ends at another step than result.json, which has {result.get('steps')}")
 
 
 def _archive_is_whole(path: Path) -> bool:

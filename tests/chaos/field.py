@@ -40,7 +40,7 @@ panels:
       - {{name: averaged, design: resnext11_4x3d, params: 32782, macs: 1243424,
          recipe: {{base: fashion, epochs: {EPOCHS}, batch: 16, norm_batch: 16, lr: 0.05, augment: [crop, flip],
                   mixup: 0.2, ema_decay: 0.99, repeats: 2}}}}
-seeds: 4
+seeds: 2
 precision: fp32
 resources: {{gpus: 0, threads: 1, parallel: 2}}
 """
@@ -129,7 +129,13 @@ class Ground:
         return all(paths.result.exists() for paths in self.paths)
 
     def start(
-        self, *, minutes: float = 0.0, slot: int = 0, hooks: Sequence[Callable[[], object]] = (), **settings: Any
+        self,
+        *,
+        minutes: float = 0.0,
+        slot: int = 0,
+        hooks: Sequence[Callable[[], object]] = (),
+        only: str | None = None,
+        **settings: Any,
     ) -> int:
         """Fork a worker that goes by another launch than any before it; its process number.
 
@@ -152,7 +158,7 @@ class Ground:
                 hook()
             with StopFlag() as stop:
                 chosen = Settings(gpus=0, data_dir=self.home.data, checkpoint_minutes=minutes, **settings)
-                ids = [paths.id for paths in self.paths]
+                ids = [only] if only else [paths.id for paths in self.paths]
                 Worker(self.runs, self.home.sweep.name, ids, chosen, launch, stop.reason).work()
             code = 0
         except BaseException:
@@ -166,8 +172,9 @@ class Ground:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def close(self) -> None:
-        """Remove the folder: a thousand faults would leave a thousand."""
-        shutil.rmtree(self.folder)
+        """Remove the folder, a thousand faults would leave a thousand; but where a run is not done, to be looked at."""
+        if self.done():
+            shutil.rmtree(self.folder)
         self.board.close()
 
     def finish(self, **options: Any) -> None:
@@ -253,16 +260,12 @@ def events(path: Path) -> list[dict[str, Any]]:
 
 def overlap(own: list[dict[str, Any]]) -> bool:
     """Whether a process did a step of a run after another had gone on with it."""
-    gone: set[int] = set()
-    last = None
+    owner = None
     for event in own:
-        if event["what"] not in ("begin", "step"):
-            continue
-        if event["pid"] in gone:
+        if event["what"] == "begin":
+            owner = event["pid"]
+        elif event["what"] == "step" and event["pid"] != owner:
             return True
-        if last is not None and event["pid"] != last:
-            gone.add(last)
-        last = event["pid"]
     return False
 
 
