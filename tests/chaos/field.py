@@ -156,16 +156,20 @@ class Ground:
             child.follow(self, slot)
             for hook in hooks:
                 hook()
-            with StopFlag() as stop:
-                chosen = Settings(gpus=0, data_dir=self.home.data, checkpoint_minutes=minutes, **settings)
-                ids = [only] if only else [paths.id for paths in self.paths]
-                Worker(self.runs, self.home.sweep.name, ids, chosen, launch, stop.reason).work()
+            self.work(minutes=minutes, launch=launch, only=only, **settings)
             code = 0
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
+
+    def work(self, *, minutes: float, launch: str, only: str | None = None, **settings: Any) -> str | None:
+        """Train, in this process, what is left of the runs; why it stopped before, if it did."""
+        with StopFlag() as stop:
+            chosen = Settings(gpus=0, data_dir=self.home.data, checkpoint_minutes=minutes, **settings)
+            ids = [only] if only else [paths.id for paths in self.paths]
+            return Worker(self.runs, self.home.sweep.name, ids, chosen, launch, stop.reason).work().stopped
 
     def reap(self, pid: int) -> int:
         """Wait for a worker; its exit status, negative for the signal that ended it."""
