@@ -46,7 +46,7 @@ def start(small_sweep, small_fashion, tmp_path):
 def numbers(paths):
     records = last_epochs(read_records(paths.log))
     result = json.loads(paths.result.read_text())
-    varying = (*VARYING, "finished", "files")
+    varying = (*VARYING, "finished", "files", "sha256")
     records = [{key: value for key, value in record.items() if key not in varying} for record in records]
     return records, {key: value for key, value in result.items() if key not in varying}
 
