@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup data slurm browser latex demo studies test check bench calibration clean
+.PHONY: help setup data slurm browser latex demo studies test check bench calibration chaos soak clean
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -84,6 +84,12 @@ calibration: setup data ## see that the statistics keep their promises: many sim
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m calibration.run
 	$(PY) -m ablation.launch sweeps/calibration.yaml --on local
 	PYTHONPATH=tests $(PY) -m calibration.real
+
+chaos: setup ## kill, stop and damage real runs thousands of times, and write down what became of them (an hour)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m chaos.run $(CHAOS_ARGS)
+
+soak: setup ## an hour of short runs under random kills: memory and open files stay flat
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PY) -m chaos.soak $(SOAK_ARGS)
 
 clean: ## remove .venv and caches; runs/ and reports/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

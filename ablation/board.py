@@ -133,7 +133,7 @@ class Files:
             return state
         if self.last:
             why = f" by Slurm: {word}" if word else ""
-            resumes = "go on" if self.paths.checkpoint.exists() else "run it again"
+            resumes = "go on" if self.paths.resumes else "run it again"
             return replace(state, message=f"interrupted{why}; launch again to {resumes}")
         words = outlook.words(self.paths.id)
         return replace(state, message=f"never started, and its jobs are gone: {words}") if words else state

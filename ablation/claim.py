@@ -93,10 +93,15 @@ def take(folder: Path, *, dead: int | None = None, **about: Any) -> Claim | None
     pid = os.getpid()
     fields = {"host": host(), "pid": pid, "process_started": process_started(pid), "started": now(), **about}
     try:
-        with open(path, "x") as file:
-            file.write(json.dumps(fields))
+        file = open(path, "x")  # noqa: SIM115
     except FileExistsError:
         return None
+    try:
+        with file:
+            file.write(json.dumps(fields))
+    except OSError:  # a full disk: an empty file would keep the run from others for as long as a lease
+        path.unlink(missing_ok=True)
+        raise
     return Claim(path, fields)
 
 
@@ -138,7 +143,17 @@ def _read(path: Path) -> dict[str, Any]:
         fields = json.loads(path.read_text())
     except (ValueError, OSError):
         return {}  # created a moment ago and not yet written, or its writer died in between: its lease decides
-    return fields if isinstance(fields, dict) else {}
+    return fields if isinstance(fields, dict) and _tells(fields) else {}
+
+
+def _tells(fields: dict[str, Any]) -> bool:
+    """Whether an attempt's file says who had the run; a damaged one that does not is judged by its lease."""
+    kinds = {"host": str, "pid": int, "step": int, "restarts": int}
+    return (
+        "pid" in fields
+        and "process_started" in fields
+        and all(isinstance(fields[key], kind) for key, kind in kinds.items() if key in fields)
+    )
 
 
 def host() -> str:

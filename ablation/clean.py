@@ -16,7 +16,7 @@ from ablation.claim import LEASE_SECONDS, attempts
 from ablation.command import print_json, run
 from ablation.launches import Launch, launches
 from ablation.outlook import Outlook, look
-from ablation.run import RunPaths
+from ablation.run import RunPaths, checkpoint_files, put_aside_name
 from ablation.slurm import CALM_SECONDS, Slurm
 from ablation.sweep import Sweep, load_sweep
 
@@ -132,9 +132,11 @@ def _spares(folder: Path) -> Iterator[Waste]:
 
 def _checkpoint(path: Path, why: str) -> Iterator[Waste]:
     """The file, and where it is on scratch what links to it."""
+    for file in checkpoint_files(path):
+        yield from _files(file, why)
+        yield from _files(put_aside_name(file), why)
     if path.is_symlink():
-        yield from _files(path.readlink(), why)
-    yield from _files(path, why)
+        yield from _files(path, why)
 
 
 def _files(path: Path, why: str) -> Iterator[Waste]:

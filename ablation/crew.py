@@ -12,6 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
+from ablation.memory import kernel_kills
 from ablation.signals import StopFlag
 
 PR_SET_PDEATHSIG = 1
@@ -25,7 +26,7 @@ class Crew:
 
     def __init__(self, task: Callable[[], object], size: int, stop: StopFlag) -> None:
         self.task, self.stop, self.deaths = task, stop, 0
-        self.told = False
+        self.told, self.kills = False, kernel_kills()
         self.failed = False
         """Whether a member ended by an error of its own."""
         self.members = [self._start() for _ in range(size)]
@@ -54,9 +55,16 @@ class Crew:
             return None
         self.deaths += 1
         name = signal.Signals(-member.exitcode).name
-        hint = " (out of memory?)" if member.exitcode == -signal.SIGKILL else ""
+        hint = self._hint() if member.exitcode == -signal.SIGKILL else ""
         print(f"process {member.pid} was ended by {name}{hint}; its run goes on in another", file=sys.stderr)
         return self._start() if self.deaths < DEATHS else None
+
+    def _hint(self) -> str:
+        """Who sends SIGKILL: the kernel where memory is out, the watchdog of a hung run, a person."""
+        before, self.kills = self.kills, kernel_kills()
+        if before is None or self.kills is None:
+            return " (out of memory?)"
+        return " (out of memory: the kernel ended it)" if self.kills > before else ""
 
 
 def work_as_member(task: Callable[[], object], parent: int) -> None:

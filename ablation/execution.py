@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from ablation.errors import UserError
 from ablation.run import RunPaths, read_json, write_json
+from ablation.seal import with_digest
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """glibc's names for what `keep_memory` sets."""
@@ -106,14 +107,14 @@ def freeze(paths: RunPaths, block: dict[str, Any], data: dict[str, Any]) -> str 
     that differs.
     """
     fields, warning = read_json(paths.run_json), None
-    if paths.checkpoint.exists():
+    if paths.resumes:
         then = fields.get("execution") or {}
         ranks, warning = _ranks_so_far(then.get("ranks", 1), block.get("ranks", 1))
         then, block = ({**each, **({"ranks": ranks} if ranks != 1 else {})} for each in (then, block))
         _hold(paths, "execution", then, block)
         _hold(paths, "data", fields.get("data") or {}, data)
     if (fields.get("execution"), fields.get("data")) != (block, data):
-        write_json(paths.run_json, {**fields, "execution": block, "data": data})
+        write_json(paths.run_json, with_digest({**fields, "execution": block, "data": data}))
     return warning
 
 

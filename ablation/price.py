@@ -223,7 +223,7 @@ def _left(own: Sequence[Run], runs: Path, wanted: set[str]) -> dict[str, float]:
 
 def _epochs_done(paths: RunPaths) -> int:
     """Epochs that a run will not train again."""
-    if not paths.checkpoint.exists() or not paths.log.exists():
+    if not paths.resumes or not paths.log.exists():
         return 0
     with open(paths.log, "rb") as file:
         file.seek(max(0, paths.log.stat().st_size - TAIL_BYTES))

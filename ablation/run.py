@@ -9,6 +9,9 @@ import platform
 import shlex
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +25,7 @@ from ablation.errors import UserError
 from ablation.family import Architecture, cost_of, family_design_from_dict
 from ablation.recipe import Recipe
 from ablation.records import last_epochs, now, read_records
+from ablation.seal import Damaged, check_digest, with_digest
 
 ENGINE = 1
 """Bumped whenever the same run would give other numbers."""
@@ -90,6 +94,17 @@ def bits_name(evaluation: str) -> str:
     return f"correct.{evaluation}.bits"
 
 
+def checkpoint_files(path: Path) -> tuple[Path, Path]:
+    """Where the newest checkpoint lies and the one before it: beside `path`, or where `path` links to."""
+    newest = path.readlink() if path.is_symlink() else path
+    return newest, newest.with_name(f"{newest.stem}.before{newest.suffix}")
+
+
+def put_aside_name(checkpoint: Path) -> Path:
+    """What a damaged checkpoint is called from then on."""
+    return checkpoint.with_name(f"{checkpoint.stem}.damaged{checkpoint.suffix}")
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """Every path of a run."""
@@ -129,6 +144,11 @@ class RunPaths:
         return self.folder / "checkpoint.pt"
 
     @property
+    def resumes(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(path.exists() for path in checkpoint_files(self.checkpoint))
+
+    @property
     def attempts(self) -> Path:
         """One file for each worker that had the run."""
         return self.folder / "attempts"
@@ -164,7 +184,7 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
     Raises UserError where one of the files is damaged.
     """
     if paths.result.exists():
-        return _done(read_json(paths.result))
+        return _done(paths.result)
     tries = attempts(paths.attempts)
     if not tries:
         return RunState("missing")
@@ -176,16 +196,19 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
         return RunState("running", **fields)
     if tries[-1].ended == "failed":
         return RunState("failed", **fields, message=tries[-1].message)
-    resumes = paths.checkpoint.exists()
-    message = tries[-1].message or f"interrupted; launch again to {'go on' if resumes else 'run it again'}"
+    message = tries[-1].message or f"interrupted; launch again to {'go on' if paths.resumes else 'run it again'}"
     return RunState("missing", **fields, message=message)
 
 
-def _done(result: dict[str, Any]) -> RunState:
-    evaluation = next(iter(result["evaluations"].values()))
-    epochs = result["epochs"]
-    rate = result.get("images_per_second")
-    return RunState("done", epochs, epochs, evaluation["top1_error"], result["seconds"], images_per_second=rate)
+def _done(path: Path) -> RunState:
+    result = read_json(path)
+    try:
+        error = float(next(iter(result["evaluations"].values()))["top1_error"])
+        epochs, seconds = int(result["epochs"]), float(result["seconds"])
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+        remedy = "`python -m ablation.doctor --runs` looks at every file; remove the run's folder to run it again."
+        raise UserError("damaged result: it lacks what a result has", where=str(path), remedy=remedy) from None
+    return RunState("done", epochs, epochs, error, seconds, images_per_second=result.get("images_per_second"))
 
 
 def prepare(run: Run, paths: RunPaths) -> None:
@@ -197,16 +220,19 @@ def prepare(run: Run, paths: RunPaths) -> None:
     fields["design"] = run.design.to_dict()
     fields |= {"recipe": run.recipe.model_dump(mode="json"), "dataset": run.dataset.model_dump(mode="json")}
     fields |= {"cost": asdict(cost_of(run.design)), "provenance": provenance(), "execution": None, "data": None}
-    write_json(paths.run_json, fields)
+    write_json(paths.run_json, with_digest(fields))
 
 
-def load_run(paths: RunPaths) -> Run:
+def load_run(paths: RunPaths, *, whole: bool = False) -> Run:
     """The run that a folder holds; its panel and arm are the sweep's to say, and empty here.
 
-    Raises UserError where `run.json` is missing, damaged, or from another engine version.
+    `whole`: all of `run.json` must be as it was written, not only what the run's id digests. Raises UserError where it
+    is missing, damaged, or from another engine version.
     """
     fields = read_json(paths.run_json)
     try:
+        if whole:
+            check_digest(fields)
         run = Run(
             sweep=fields["sweep"],
             panel="",
@@ -217,6 +243,9 @@ def load_run(paths: RunPaths) -> Run:
             seed=fields["seed"],
             precision=fields["precision"],
         )
+    except Damaged as damaged:
+        remedy = "Remove the run's folder, and launch again."
+        raise UserError(f"run.json {damaged}", where=str(paths.run_json), remedy=remedy) from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"damaged run description: {error}", where=str(paths.run_json)) from None
     if run.id != paths.id:
@@ -252,13 +281,21 @@ def write_json(path: Path, value: dict[str, Any], *, anew: bool = False) -> None
 
 def write_bytes(path: Path, value: bytes, *, anew: bool = False) -> None:
     """Write a file whole or not at all: beside it, flushed to disk, then renamed; `anew` as in `write_json`."""
-    spare = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside(path, value) as spare:
+        _put_anew(spare, path) if anew else os.replace(spare, path)
+
+
+@contextmanager
+def beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
+    """A spare file with a value, flushed to disk, that the caller gives its name; gone afterwards, whatever happens."""
+    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(spare, "wb") as file:
-            file.write(value)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        _put_anew(spare, path) if anew else os.replace(spare, path)
+        yield spare
         _sync_folder(path.parent)
     finally:
         spare.unlink(missing_ok=True)

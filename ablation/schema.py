@@ -66,6 +66,9 @@ class Resources(_Model):
     job_hours: Annotated[float, Field(strict=True, gt=0)] = 24
     """Slurm: time limit of a job; its worker saves before that, and is queued again."""
     checkpoint_minutes: Number = 10
+    """At least so long lies between two checkpoints of a run; longer where writing would take over 1% of the time."""
+    hang_minutes: Number = 30
+    """A run of which nothing moves for so long is ended, and claimed again; 0: never."""
 
     @model_validator(mode="after")
     def _check(self) -> Resources:

@@ -20,3 +20,5 @@ class Settings:
     """Images that pass through the network at a time; None: as many as fit."""
     kernels: str = "native"
     """`measured`: each grouped convolution in the way that is fastest here (`kernels.py`); native: as it is written."""
+    hang_minutes: float = 30
+    """So long nothing of the run may move before its process is ended; 0: for ever."""

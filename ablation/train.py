@@ -6,17 +6,18 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from ablation import checkpoint
-from ablation.accumulate import PartedStep, how_to_step
+from ablation.accumulate import PartedStep, how_to_step, largest_micro_batch
 from ablation.augment import augmentation
 from ablation.average import Average
-from ablation.checkpoint import Progress
+from ablation.checkpoint import Like, Progress
 from ablation.data import Batch, Images, describe, open_images, steps_an_epoch
 from ablation.design import Design
 from ablation.distributed import Group, alone, everywhere
@@ -28,11 +29,17 @@ from ablation.loss import truth
 from ablation.network import convert
 from ablation.records import Log, NoLog, now
 from ablation.run import RunPaths, load_run, write_bytes, write_json
+from ablation.seal import fingerprint, with_digest
 from ablation.settings import Settings
 from ablation.shares import check_micro_batch, shares, waiting
 from ablation.step import WholeStep, first_network, optimiser_of
+from ablation.watchdog import Watchdog, Watched, end_process
 
 DUE = "a checkpoint is due"
+WRITING = 0.01
+"""The part of the time that writing checkpoints may take."""
+LONGEST_SECONDS = 3600.0
+"""However slow writing is, a checkpoint is due by then."""
 
 
 class Stopped(Exception):
@@ -56,19 +63,22 @@ class Training:
         stop: Callable[[], str | None],
         held: Callable[[], bool],
         group: Group | None = None,
+        bite: Callable[[str], object] = end_process,
     ) -> None:
+        """`bite`: what to do where the run hangs, given a line about it."""
+        self.dog = Watchdog(settings.hang_minutes, bite)
         self.paths, self.settings, self.stop, self.held = paths, settings, stop, held
         self.group = group or alone()
         self.log: Log | NoLog = NoLog()
         with self.group.guard():
-            self.run = self.group.at_first(lambda: load_run(paths))
+            self.run = self.group.at_first(lambda: load_run(paths, whole=True))
             self.recipe = self.run.recipe
             self.images = self.group.together(self._open)
             self.execution = self.group.at_first(self._choose_kernels)
             self.warnings = self._freeze()
             self.network = self.group.together(self._build)
             self.group.at_first(self._open_log)
-        self.saved = time.monotonic()
+        self.saved, self.costs = time.monotonic(), list[float]()
 
     def _open(self) -> Images:
         settings, recipe = self.settings, self.recipe
@@ -127,7 +137,7 @@ class Training:
         can't be used again.
         """
         try:
-            with self.group.guard():
+            with self.group.guard(), self.dog:
                 self._resume()
                 self.do = self._how_to_step()
                 self._warn(*self.warnings)
@@ -140,14 +150,28 @@ class Training:
         finally:
             self.log.close()
 
+    def batch_that_fits(self) -> int | None:
+        """Images that pass through the network at a time within a GPU's memory, tried out; None where it can't be."""
+        if self.device != "cuda" or self.group.world > 1:
+            return None
+        _, channels, height, width = next(iter(self.images.batches(self.run.seed, 0, 0, self.share)))[0].shape
+        image, recipe = (channels, height, width), self.recipe
+        self.optimiser.zero_grad()
+        try:
+            return largest_micro_batch(self.network, self.execution, image, recipe.batch, recipe.norm_batch)
+        except (UserError, RuntimeError):
+            return None
+
     def _resume(self) -> None:
-        saved = self.group.at_first(lambda: checkpoint.load(self.paths.checkpoint, self.run.id))
+        found = self.group.at_first(lambda: checkpoint.load(self.paths.checkpoint, self.run.id, self._like()))
+        saved, self.warnings = found.content, [*found.damaged, *self.warnings]
         if self.group.first and (warning := slow_precision(self.execution)):
             self.warnings.insert(0, warning)
         ranks = {"ranks": self.group.world} if self.group.world > 1 else {}
         if saved is None:
             self.log.append("event", event="start", step=0, **ranks)
             return
+        self.group.at_first(lambda: self._check_log(saved.get("log")))
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         if self.average:
@@ -156,6 +180,15 @@ class Training:
         if not self.group.first:  # rank 0 goes on with the sums over all
             self.progress.zero_sums()
         self.log.append("event", event="resume", step=self.progress.step, attempt=self.settings.attempt, **ranks)
+
+    def _check_log(self, then: dict[str, Any] | None) -> None:
+        """What a checkpoint comes after must be there. Raises UserError where records were changed since."""
+        if then and fingerprint(self.paths.log, then["bytes"]) != then:
+            what = "damaged log: the records of before the checkpoint are not what they were"
+            raise UserError(what, where=str(self.paths.log), remedy="Remove the run's folder to run it again.")
+
+    def _like(self) -> Like:
+        return Like(self.network.state_dict(), self.optimiser, average=self.average is not None)
 
     def _how_to_step(self) -> WholeStep | PartedStep:
         run, micro = self.run, self.settings.micro_batch
@@ -200,6 +233,7 @@ class Training:
         loss, guesses = self.do((images, labels), self.recipe.label_smoothing, step)
         self._warn(self.do.look())
         self.progress.step += 1
+        self.dog.stir(self.progress.step)
         if self.average:
             self.average.update(self.network, step)
         with torch.no_grad():
@@ -208,7 +242,7 @@ class Training:
 
     def _save_if_due(self) -> None:
         """Save where it is time, and leave where any rank was asked to stop."""
-        due = self.group.first and time.monotonic() - self.saved >= 60 * self.settings.checkpoint_minutes
+        due = self.group.first and time.monotonic() - self.saved >= self._interval()
         reason = self.group.agree(self.stop() or (DUE if due else None))
         if not reason:
             return
@@ -216,6 +250,12 @@ class Training:
         self.group.at_first(lambda: self._save(progress, reason))
         if reason != DUE:
             raise everywhere(Stopped(reason))
+
+    def _interval(self) -> float:
+        """Seconds between checkpoints: as the settings say, or longer where writing would take over 1% of the time."""
+        wanted = 60 * self.settings.checkpoint_minutes
+        usual = min(self.costs[-2:], default=0.0)
+        return max(wanted, min(usual / WRITING, LONGEST_SECONDS)) if wanted else 0.0
 
     def _progress_of_all(self) -> Progress:
         """Progress with the sums over all ranks' images."""
@@ -232,12 +272,14 @@ class Training:
         self.progress.broken = sorted({*self.progress.broken, *found})
 
     def _save(self, progress: Progress, reason: str) -> None:
-        self._must_hold()
+        start = time.monotonic()
         content = {"run": self.run.id, "progress": asdict(progress)}
         content |= {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
         content |= {"average": self.average.state_dict()} if self.average else {}
-        checkpoint.save(self.paths.checkpoint, content)
+        content["log"] = fingerprint(self.paths.log)
+        checkpoint.save(self.paths.checkpoint, content, self._must_hold)
         self.saved = time.monotonic()
+        self.costs.append(self.saved - start)
         event, message = ("checkpoint", None) if reason == DUE else ("stop", reason)
         self.log.append("event", event=event, step=self.progress.step, message=message)
 
@@ -245,16 +287,19 @@ class Training:
         if not self.held():
             raise Lost(f"another worker has taken over {self.run.id}")
 
+    def _watched(self) -> Images:
+        return cast(Images, Watched(self.images, self.dog))
+
     def _evaluate(self) -> Evaluation:
         clock = time.monotonic()
         self.train_seconds = self.progress.epoch_seconds
-        evaluation = evaluate(self.outcome, self.images, self.execution, self.run.dataset.classes, self.group)
+        evaluation = evaluate(self.outcome, self._watched(), self.execution, self.run.dataset.classes, self.group)
         self._count_time(clock)
         return evaluation
 
     def _evaluate_further(self) -> dict[str, Evaluation]:
         clock = time.monotonic()
-        found = further(self.outcome, self.images, self.execution, self.run.dataset, self.group)
+        found = further(self.outcome, self._watched(), self.execution, self.run.dataset, self.group)
         self._count_time(clock)
         return found
 
@@ -299,9 +344,17 @@ class Training:
         buffer = io.BytesIO()
         torch.save({key: value.cpu().contiguous() for key, value in state.items()}, buffer)
         write_bytes(self.paths.weights, buffer.getvalue())
-        write_json(self.paths.result, self._result(evaluations))
+        self._write_result(self._result(evaluations))
         self.log.append("event", event="done", step=self.progress.step)
         checkpoint.remove(self.paths.checkpoint)
+
+    def _write_result(self, result: dict[str, Any]) -> None:
+        """A run has one result: what a worker that lost it may still write, nobody reads."""
+        self._must_hold()
+        try:
+            write_json(self.paths.result, with_digest(result), anew=True)
+        except FileExistsError:
+            raise Lost(f"another worker has finished {self.run.id}") from None
 
     def _result(self, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
         skips = self.run.dataset.corrupt == "skip"
@@ -317,4 +370,10 @@ class Training:
             "attempts": self.settings.attempt,
             "images_per_second": self.steps * self.recipe.batch / self.train_seconds,
             "finished": now(),
+            "files": {path.name: fingerprint(path) for path in self._finished_files(evaluations)},
         }
+
+    def _finished_files(self, evaluations: dict[str, Evaluation]) -> list[Path]:
+        """What will not change any more: of the log, what is there now."""
+        paths = self.paths
+        return [paths.run_json, paths.log, paths.weights, *(paths.bits(name) for name in evaluations)]

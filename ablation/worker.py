@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,12 @@ from ablation.data import open_images, steps_an_epoch
 from ablation.distributed import Broken, Group, alone
 from ablation.errors import UserError
 from ablation.execution import choose_execution, slow_precision
+from ablation.memory import advice, is_out_of_memory, kernel_kills
 from ablation.records import Log, last_step
 from ablation.run import Run, RunPaths, load_run
 from ablation.slurm import live_jobs
 from ablation.train import Lost, Settings, Stopped, Training
+from ablation.watchdog import end_process
 
 TRIES = 3
 """So many tries of a launch at a run that got no further, and it is given up."""
@@ -30,6 +35,8 @@ SILENT_SECONDS = 60.0
 LOOK_SECONDS = 5.0
 CANCEL_SECONDS = 2.0
 CANCELLED = "cancelled"
+HUNG_SECONDS = 20.0
+"""So long a hung process may take to leave word before it ends."""
 
 
 @dataclass
@@ -89,9 +96,8 @@ class Worker:
         while told := self.group.share(None):
             id, settings = told
             try:
-                Training(
-                    RunPaths(self.runs, self.sweep, id), settings, self.stop, lambda: True, self.group
-                ).to_the_end()
+                paths = RunPaths(self.runs, self.sweep, id)
+                Training(paths, settings, self.stop, lambda: True, self.group).to_the_end()
             except Broken:
                 raise
             except Exception as error:
@@ -107,7 +113,11 @@ class Worker:
         paths = RunPaths(self.runs, self.sweep, id)
         if self._leaving() or paths.result.exists() or cancelled(paths):
             return False
-        claim = self._claim(paths, dead)
+        try:
+            claim = self._claim(paths, dead)
+        except OSError as error:  # a full disk, say: another run, or the next launch, may have more luck
+            print(f"{id} can't be claimed: {error}", file=sys.stderr)
+            return False
         if claim:
             self._train(paths, claim)
         return claim is not None
@@ -129,11 +139,13 @@ class Worker:
         return claim
 
     def _train(self, paths: RunPaths, claim: Claim) -> None:
-        stop = Asked(self.stop, paths)
+        stop, training = Asked(self.stop, paths), None
         try:
             settings = replace(self._settings(paths), attempt=int(claim.path.stem) + 1)
             self.group.share((paths.id, settings))
-            Training(paths, settings, stop, claim.held, self.group).to_the_end()
+            bite = partial(self._hung, paths, claim)
+            training = Training(paths, settings, stop, claim.held, self.group, bite)
+            training.to_the_end()
         except Broken as broken:
             self._fail(paths, claim, str(broken), final=False)
             raise
@@ -147,11 +159,24 @@ class Worker:
         except OSError as error:
             self._fail(paths, claim, f"{error.strerror or error}: {error.filename or paths.folder}", final=False)
         except Exception as error:
-            traceback.print_exc()
-            self._fail(paths, claim, f"{type(error).__name__}: {error}", final=False)
+            self._fail(paths, claim, self._explain(error, training), final=False)
         else:
             claim.end("done")
             self.report.done.append(paths.id)
+
+    def _explain(self, error: Exception, training: Training | None) -> str:
+        """An unexpected error in a line; want of memory as such, with the batch that would fit a GPU."""
+        if is_out_of_memory(error):
+            error.__traceback__ = None  # its frames hold what filled the memory
+            return advice(error, training.batch_that_fits() if training else None)
+        traceback.print_exception(error)
+        return f"{type(error).__name__}: {error}"
+
+    def _hung(self, paths: RunPaths, claim: Claim, message: str) -> None:
+        """End this process, whose run stands still; another goes on with it."""
+        threading.Timer(HUNG_SECONDS, os.kill, (os.getpid(), signal.SIGKILL)).start()  # a disk that hangs, say
+        self._fail(paths, claim, message, final=False)
+        end_process(f"{paths.id}: {message}")
 
     def _settings(self, paths: RunPaths) -> Settings:
         """What holds for this run: where its data set and its checkpoint lie."""
@@ -161,6 +186,9 @@ class Worker:
 
     def _fail(self, paths: RunPaths, claim: Claim, message: str, *, final: bool = True) -> None:
         """Write down that a run failed; where that is not final, the next round tries again."""
+        if not claim.held():
+            print(f"{paths.id}: {message}, after another worker had taken it over", file=sys.stderr)
+            return
         print(f"{paths.id} failed: {message}", file=sys.stderr)
         self.report.failed.append(paths.id)
         try:
@@ -210,7 +238,16 @@ def without_progress(tries: Sequence[Attempt], reached: int) -> list[Attempt]:
 
 
 def _last_words(tries: Sequence[Attempt]) -> str:
-    return next((attempt.message for attempt in tries if attempt.message), "its process died (out of memory?)")
+    said = next((attempt.message for attempt in tries if attempt.message), None)
+    return said or next(filter(None, map(_how_it_died, tries)), "its process died (out of memory?)")
+
+
+def _how_it_died(attempt: Attempt) -> str | None:
+    """Why an attempt's process is gone that left no word, where the kernel's count tells; None where it does not."""
+    before, now = attempt.fields.get("kernel_kills"), kernel_kills()
+    if attempt.ended or attempt.elsewhere or not isinstance(before, int) or now is None or now <= before:
+        return None
+    return "out of memory: the kernel ended its process. Ask for more, or lower side_by_side or parallel."
 
 
 class Asked:
@@ -238,6 +275,7 @@ def whereabouts() -> dict[str, Any]:
     what the names of submitit's files begin that hold its output.
     """
     about: dict[str, Any] = {"worker": f"{socket.gethostname()}:{os.getpid()}", "job": os.environ.get("SLURM_JOB_ID")}
+    about["kernel_kills"] = kernel_kills()
     if about["job"]:
         about["restarts"] = int(os.environ.get("SLURM_RESTART_COUNT", 0))
     array, index = (os.environ.get(f"SLURM_ARRAY_{word}_ID") for word in ("JOB", "TASK"))

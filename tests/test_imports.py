@@ -41,7 +41,7 @@ ABLATION = {
     "dataset": May("design family stated"),
     "recipe": May("stated"),
     "claim": May("records"),
-    "run": May("design family dataset recipe records claim"),
+    "run": May("design family dataset recipe records claim seal"),
     "schema": May("dataset recipe yaml_file"),
     "sweep": May("design cost budget family dataset recipe run schema yaml_file"),
     "registration": May("design records run sweep"),
@@ -53,8 +53,10 @@ ABLATION = {
     "data": May("dataset network recipe", "image_folder sources trivial", heavy="top"),
     "sources": May("data dataset", heavy="top"),
     "image_folder": May("data dataset network recipe run sources trivial", heavy="top"),
-    "execution": May("run", heavy="top"),
-    "checkpoint": May("run", heavy="top"),
+    "execution": May("run seal", heavy="top"),
+    "seal": May(),
+    "plain": May("seal", heavy="top"),
+    "checkpoint": May("plain run seal", heavy="top"),
     "loss": May("execution", heavy="top"),
     "average": May("recipe", heavy="top"),
     "augment": May("data network recipe", heavy="top"),
@@ -73,13 +75,15 @@ ABLATION = {
     "accumulate": May("data distributed execution family loss network run shares step", heavy="top"),
     "evaluate": May("data dataset distributed execution shares", heavy="top"),
     "train": May(
-        "design family data execution kernels network checkpoint records run step settings shares distributed "
-        "accumulate evaluate augment average loss",
+        "design family data execution kernels network checkpoint records run seal step settings shares distributed "
+        "accumulate evaluate augment average loss watchdog",
         heavy="top",
     ),
     "signals": May(),
-    "crew": May("signals"),
-    "worker": May("checkpoint claim data distributed execution records run slurm train", heavy="top"),
+    "memory": May(),
+    "watchdog": May(),
+    "crew": May("memory signals"),
+    "worker": May("checkpoint claim data distributed execution memory records run slurm train watchdog", heavy="top"),
     "job": May("signals", "crew distributed run train worker", heavy="inside"),
     "snapshot": May("family records run"),
     "progress": May("board records slurm sweep"),
@@ -92,7 +96,7 @@ ABLATION = {
     "status": May(SPINE),
     "cancel": May(SPINE),
     "clean": May(SPINE),
-    "doctor": May(f"{SPINE} schema site", "execution sources image_folder launch", heavy="inside"),
+    "doctor": May(f"{SPINE} schema seal site", "execution sources image_folder launch", heavy="inside"),
     "systems": May("design cost family network", heavy="top"),  # a family's own file: test_systems.py
 }
 DRAWN = (

@@ -46,7 +46,7 @@ def start(small_sweep, small_fashion, tmp_path):
 def numbers(paths):
     records = last_epochs(read_records(paths.log))
     result = json.loads(paths.result.read_text())
-    varying = (*VARYING, "finished")
+    varying = (*VARYING, "finished", "files", "sha256")
     records = [{key: value for key, value in record.items() if key not in varying} for record in records]
     return records, {key: value for key, value in result.items() if key not in varying}
 
@@ -213,13 +213,52 @@ def test_another_execution_is_refused_once_there_is_a_checkpoint(start):
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_named(start, content):
-    paths, train = start()
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(start, content):
+    (whole, train), (parts, resume) = start("whole"), start("parts")
+    train()
+    for steps in (5, 7):
+        with pytest.raises(Stopped):
+            resume(stop_after=steps)
+    parts.checkpoint.write_bytes(content)
+    resume()
+    records = read_records(parts.log)
+    assert [record["step"] for record in records if record.get("event") == "resume"] == [5, 5]
+    assert [record["message"] for record in records if record.get("event") == "warning"] == [
+        "checkpoint.pt is cut off, or no checkpoint: put aside as checkpoint.damaged.pt, and not used"
+    ]
+    assert same(whole, parts) and not [*parts.folder.glob("checkpoint*")]
+
+
+def test_without_a_whole_checkpoint_a_run_starts_again_and_says_so(start):
+    (whole, train), (parts, resume) = start("whole"), start("parts")
+    train()
     with pytest.raises(Stopped):
-        train(stop_after=5)
-    paths.checkpoint.write_bytes(content)
-    with pytest.raises(UserError, match=r"checkpoint.pt: damaged checkpoint"):
+        resume(stop_after=5)
+    parts.checkpoint.write_bytes(b"")
+    resume()
+    said = [record["message"] for record in read_records(parts.log) if record.get("event") == "warning"]
+    assert said[-1] == "no checkpoint is left to go on from: the run starts again"
+    assert same(whole, parts)
+
+
+def test_a_run_that_another_worker_finished_keeps_its_result(start):
+    from ablation.train import Lost
+
+    paths, train = start()
+    paths.result.write_text("{}")
+    with pytest.raises(Lost, match="another worker has finished"):
         train()
+    assert paths.result.read_text() == "{}"
+
+
+def test_a_slow_disk_makes_checkpoints_rarer_not_training_slower(start):
+    _, train = start("runs", "panels.0.recipe.epochs=1")
+    training = train()
+    assert training._interval() == 600
+    training.costs = [100.0, 12.0]
+    assert training._interval() == pytest.approx(1200)
+    training.costs = [100.0, 100.0]
+    assert training._interval() == 3600
 
 
 def test_bf16_trains_and_warns_where_it_is_slow(start, monkeypatch):

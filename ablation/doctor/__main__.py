@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -28,16 +29,23 @@ def main(
     write_site: Annotated[
         bool, typer.Option("--write-site", help="Draft a site file from what the cluster answers; keep one that is.")
     ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what is safe to mend in run folders: nothing that counts is lost.")
+    ] = False,
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for the job of --on slurm.")] = 300.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Check what runs need: this machine, the folder of runs, the cluster; and say what to do about what is amiss.
+
+    Every file of every run folder below --runs (of the sweep's, where one is named) is held against its digest, and
+    against the others; a damaged one is named.
 
     Exit code 0: no problem (there may be notes); 1: a problem; 2: a mistake in the command or the sweep file.
 
     \b
     Example:
       python -m ablation.doctor
+      python -m ablation.doctor --runs runs/ --repair
       python -m ablation.doctor sweeps/table3.yaml --on slurm
       python -m ablation.doctor --write-site
     """
@@ -45,38 +53,45 @@ def main(
         raise UserError(f"--on {on}", remedy=f"Choose from: {', '.join(PLACES)}.")
     if write_site:
         return draft_site()
-    return examine(sweep, tuple(set_ or ()), on, runs.absolute(), data_dir and data_dir.absolute(), wait, as_json=json)
+    asked = Asked(sweep, tuple(set_ or ()), on, runs.absolute(), data_dir and data_dir.absolute(), wait, repair)
+    return examine(asked, as_json=json)
 
 
-def examine(
-    path: Path | None,
-    overrides: tuple[str, ...],
-    on: str | None,
-    runs: Path,
-    data_dir: Path | None,
-    wait: float,
-    *,
-    as_json: bool,
-) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What the command was asked."""
+
+    sweep: Path | None
+    overrides: tuple[str, ...]
+    on: str | None
+    runs: Path
+    data_dir: Path | None
+    wait: float
+    repair: bool
+
+
+def examine(asked: Asked, *, as_json: bool) -> int:
     """Look at everything, and print it; 1 where there is a problem."""
     from ablation.doctor.cluster import check_cluster
     from ablation.doctor.folder import check_folders
     from ablation.doctor.machine import check_machine
+    from ablation.doctor.runs import check_runs
     from ablation.doctor.slurm import Cluster, read_cluster
 
-    sweep = load_sweep(path, overrides) if path else None
+    sweep = load_sweep(asked.sweep, asked.overrides) if asked.sweep else None
     site, found = _site()
-    cluster = Cluster(missing=()) if on == "local" else read_cluster()
-    on_cluster = on != "local" and cluster.there and not cluster.controller
+    cluster = Cluster(missing=()) if asked.on == "local" else read_cluster()
+    on_cluster = asked.on != "local" and cluster.there and not cluster.controller
     here = not on_cluster and sweep is not None and bool(sweep.resources.gpus)
-    found += check_machine(sweep, site, data_dir, needs_gpu=here)
-    found += check_folders(runs, site, cluster=on_cluster)
-    if on != "local":
-        found += check_cluster(cluster, site, sweep, wanted=on == "slurm")
-    if on == "slurm" and on_cluster:
+    found += check_machine(sweep, site, asked.data_dir, needs_gpu=here)
+    found += check_folders(asked.runs, site, cluster=on_cluster)
+    found += check_runs(asked.runs, sweep.name if sweep else None, repair=asked.repair)
+    if asked.on != "local":
+        found += check_cluster(cluster, site, sweep, wanted=asked.on == "slurm")
+    if asked.on == "slurm" and on_cluster:
         from ablation.doctor.node import check_node
 
-        found += check_node(sweep, site, runs, data_dir, wait)
+        found += check_node(sweep, site, asked.runs, asked.data_dir, asked.wait)
     print_json(to_json(found)) if as_json else show(found)
     return 1 if any(finding.state == PROBLEM for finding in found) else 0
 

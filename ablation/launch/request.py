@@ -22,6 +22,10 @@ SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels")
 """Of a sweep's resources, what a run's settings take over."""
 
 
+SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "hang_minutes")
+"""What of a sweep's resources its workers are told."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for."""
