@@ -52,7 +52,7 @@ def choose(paths: RunPaths, run: Run, execution: Execution, images: int, steps: 
     the run. Measures what no run of the study on this kind of device has measured. Raises UserError where what is
     written down is damaged.
     """
-    if paths.checkpoint.exists() and (block := read_json(paths.run_json).get("execution")):
+    if paths.resumes and (block := read_json(paths.run_json).get("execution")):
         return Chosen(_of_block(block))
     if asked == "native" or steps < FEW_STEPS:
         return Chosen()
