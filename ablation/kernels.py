@@ -79,8 +79,13 @@ def _of_block(block: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _file(study: Path, layer: Layer, execution: Execution, images: int) -> Path:
     threads = f", threads {execution.threads}" if execution.device == "cpu" else ""
-    name = f"{layer.name}, batch {images}, {execution.precision}{threads}"
+    layout = "" if _layout(execution) == "channels_last" else f", {_layout(execution)}"
+    name = f"{layer.name}, batch {images}, {execution.precision}{threads}{layout}"
     return study / "kernels" / _slug(device_name(execution.device)) / f"{_slug(name)}.json"
+
+
+def _layout(execution: Execution) -> str:
+    return str(execution.block()["layout"])
 
 
 def _slug(text: str) -> str:
@@ -134,6 +139,7 @@ def measure(layer: Layer, execution: Execution, images: int) -> dict[str, Any]:
         "batch": images,
         "precision": execution.precision,
         "threads": execution.threads,
+        "layout": _layout(execution),
         "device_name": device_name(execution.device),
         "torch": torch.__version__,
         "created": now(),
@@ -146,7 +152,8 @@ class _Watch:
     def __init__(self, layer: Layer, execution: Execution, images: int) -> None:
         self.layer, self.execution, self.images = layer, execution, images
         self.conv: PackedConv2d = layer.build().to(execution.device, execution.dtype)
-        self.conv.to(memory_format=torch.channels_last)
+        self.layout = getattr(torch, {"contiguous": "contiguous_format"}.get(_layout(execution), "channels_last"))
+        self.conv.to(memory_format=self.layout)
         self._make()
         while self.images > FEWEST and self.seconds(1, 1) > LONG_SECONDS:
             self.images = max(FEWEST, self.images // 2)
@@ -156,7 +163,7 @@ class _Watch:
         shape = (self.images, self.conv.in_channels, *self.layer.map)
         dtype = torch.bfloat16 if self.execution.precision == "bf16" else self.execution.dtype
         images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.execution.device, dtype)
-        self.input = images.to(memory_format=torch.channels_last).requires_grad_()
+        self.input = images.to(memory_format=self.layout).requires_grad_()
         self.gradient = torch.ones_like(self._forward(1).detach())
         self._wait()
 
