@@ -27,11 +27,11 @@ FEW_STEPS = 200
 """A shorter run would not earn back what measuring costs: it stays native."""
 CLEAR = 0.9
 """Of native's time: what takes longer is no clear win, and noise could undo it."""
-ROUNDS, ROUND_SECONDS = 7, 0.008
+ROUNDS, ROUND_SECONDS = 7, 0.005
 """Timings of each way, turn and turn about, each of so many passes as fill that time."""
 HOPELESS = 1.6
 """A way that takes so many times the best's time at a first look is not looked at again."""
-LONG_SECONDS, FEWEST = 0.06, 8
+LONG_SECONDS, FEWEST = 0.03, 8
 """Where a pass takes longer, fewer images are timed, down to so many: time grows with the images."""
 WIDEST = {"cpu": 64, "cuda": 256}
 """Channels of a packed group, at most: beyond, the zeros' MACs cost more than dense kernels gain."""
@@ -115,7 +115,7 @@ def measure(layer: Layer, execution: Execution, images: int) -> dict[str, Any]:
     widest = WIDEST[execution.device]
     ways = [p for p in divisors(layer.groups) if p == 1 or p * max(layer.inputs, layer.outputs) <= widest]
     watch = _Watch(layer, execution, images)
-    first = {packed: min(watch.seconds(packed, 1) for _ in range(2)) for packed in ways}
+    first = {packed: watch.first(packed) for packed in ways}
     hopeful = [packed for packed in ways if packed == 1 or first[packed] <= HOPELESS * min(first.values())]
     times: dict[int, list[float]] = {packed: [] for packed in hopeful}
     for _ in range(ROUNDS if len(hopeful) > 1 else 1):
@@ -155,7 +155,7 @@ class _Watch:
         self.layout = getattr(torch, {"contiguous": "contiguous_format"}.get(_layout(execution), "channels_last"))
         self.conv.to(memory_format=self.layout)
         self._make()
-        while self.images > FEWEST and self.seconds(1, 1) > LONG_SECONDS:
+        while self.images > FEWEST and self.first(1) > LONG_SECONDS:
             self.images = max(FEWEST, self.images // 2)
             self._make()
 
@@ -173,15 +173,19 @@ class _Watch:
             return self.conv(self.input)
 
     def seconds(self, packed: int, passes: int) -> float:
-        """Of one pass forward and backward, the mean of so many, after one that warms up."""
-        for turn in range(passes + 1):
-            if turn == 1:
-                self._wait()
-                start = self._clock()
+        """Of one pass forward and backward, the mean of so many."""
+        self._wait()
+        start = self._clock()
+        for _ in range(passes):
             self._forward(packed).backward(self.gradient)
         self._wait()
         self.input.grad = self.conv.weight.grad = None
         return (self._clock() - start) / passes
+
+    def first(self, packed: int) -> float:
+        """As `seconds`, of a pass after one that warms up."""
+        self.seconds(packed, 1)
+        return self.seconds(packed, 1)
 
     def _clock(self) -> float:
         """Of one thread the time that it had, so that others on the machine don't enter."""

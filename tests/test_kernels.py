@@ -11,6 +11,7 @@ from ablation.design import design_from_name
 from ablation.errors import UserError
 from ablation.execution import Execution
 from ablation.kernels import choose, measure
+from ablation.launch.request import SETTINGS
 from ablation.packing import layers_of_design
 from ablation.run import prepare
 from ablation.sweep import load_sweep
@@ -174,3 +175,18 @@ def test_only_a_clear_win_is_taken(monkeypatch, factor, chosen):
     monkeypatch.setattr(kernels, "LONG_SECONDS", 9.0)
     layer = layers_of_design(design_from_name("resnext11_4x3d"))[0]
     assert measure(layer, CPU, 8)["chosen"] == chosen
+
+
+def test_layers_are_timed_in_the_layout_of_the_run(monkeypatch):
+    layer = layers_of_design(design_from_name("resnext11_4x3d"))[0]
+    for layout, last in (("channels_last", True), ("contiguous", False)):
+        monkeypatch.setattr(kernels, "_layout", lambda execution, layout=layout: layout)
+        watch = kernels._Watch(layer, CPU, 8)
+        assert watch.input.is_contiguous(memory_format=torch.channels_last) == last
+        assert watch.conv.weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
+def test_a_sweep_s_resources_say_whether_to_measure(small_sweep):
+    assert "kernels" in SETTINGS
+    asked = [load_sweep(small_sweep, more).resources.kernels for more in ((), ("resources.kernels=native",))]
+    assert asked == ["measured", "native"]

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from ablation.design import FORMS, SHORTCUTS, Design, design_from_name
-from ablation.network import BatchNorm, Network, commit, convert, initialise, set_norm_batch, stream
+from ablation.network import BatchNorm, Network, commit, convert, initialise, pooled, set_norm_batch, stream
 
 SMALL = Design(
     blocks=(2, 1), cardinality=3, widths=(2, 5), outputs=(8, 16), stem="cifar", stem_width=4, classes=5, resolution=9
@@ -223,3 +223,28 @@ def test_streams_are_functions_of_their_key_alone():
 
     assert draw(0, "order", 1) == draw(0, "order", 1)
     assert len({tuple(draw(*key)) for key in [(0, "order", 1), (1, "order", 0), (0, "order", 11)]}) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(("channels", "side"), [(128, 4), (10, 5), (33, 1), (256, 7)])
+def test_a_pooled_map_gives_the_bits_of_the_plain_mean_and_a_gradient_in_its_layout(channels, side, dtype):
+    x = 10 * torch.randn(9, channels, side, side, generator=torch.Generator().manual_seed(0))
+    x = x.to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    plain, own = x.mean((2, 3)), pooled(x)
+    (expected,), (gradient,) = (torch.autograd.grad(y, x, torch.ones_like(y) / 3) for y in (plain, own))
+    assert torch.equal(plain, own) and torch.equal(expected, gradient)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+def test_a_shortcut_added_in_place_gives_the_bits_of_a_sum_and_leaves_its_input(shortcut):
+    network = network_of(replace(SMALL, shortcut=shortcut)).to(memory_format=torch.channels_last)
+    for block in (network.layer1[1], network.layer2[0]):
+        x = images(4, 8, 9, 9).to(memory_format=torch.channels_last).requires_grad_()
+        skip = block.skip(x)
+        y = block.bn3(block.transform(x))
+        expected, before = F.relu(y if skip is None else y + skip), x.detach().clone()
+        own = block(x)
+        gradients = [torch.autograd.grad(out.square().sum(), [x, *block.parameters()]) for out in (expected, own)]
+        assert torch.equal(expected, own) and torch.equal(x, before)
+        assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))

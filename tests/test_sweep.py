@@ -71,6 +71,7 @@ def test_published_numbers_are_kept(read):
         ("resources.nodes=2", False),
         ("resources.tasks=2", False),
         ("resources.micro_batch=32", False),
+        ("resources.kernels=native", False),
         ("question=Why?", False),
         ("panels.0.dataset.validation=77", False),
     ],

@@ -18,11 +18,7 @@ from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
 STARTABLE = ("failed", "missing")
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels")
-"""Of a sweep's resources, what a run's settings take over."""
-
-
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "hang_minutes")
+SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels", "hang_minutes")
 """What of a sweep's resources its workers are told."""
 
 
