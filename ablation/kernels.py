@@ -32,7 +32,7 @@ ROUNDS, ROUND_SECONDS = 7, 0.005
 HOPELESS = 1.6
 """A way that takes so many times the best's time at a first look is not looked at again."""
 LONG_SECONDS, FEWEST = 0.03, 8
-"""Where a pass takes longer, fewer images are timed, down to so many: time grows with the images."""
+"""As many images are timed as take no longer than that, and at least so many: time grows with the images."""
 WIDEST = {"cpu": 64, "cuda": 256}
 """Channels of a packed group, at most: beyond, the zeros' MACs cost more than dense kernels gain."""
 
@@ -150,20 +150,20 @@ class _Watch:
     """A layer with random images, as training sees it."""
 
     def __init__(self, layer: Layer, execution: Execution, images: int) -> None:
-        self.layer, self.execution, self.images = layer, execution, images
+        self.layer, self.execution = layer, execution
         self.conv: PackedConv2d = layer.build().to(execution.device, execution.dtype)
         self.layout = getattr(torch, {"contiguous": "contiguous_format"}.get(_layout(execution), "channels_last"))
         self.conv.to(memory_format=self.layout)
-        self._make()
-        while self.images > FEWEST and self.first(1) > LONG_SECONDS:
-            self.images = max(FEWEST, self.images // 2)
-            self._make()
+        self._take(min(FEWEST, images))
+        while self.images < images and self.first(1) <= LONG_SECONDS / 2:
+            self._take(min(2 * self.images, images))
 
-    def _make(self) -> None:
-        shape = (self.images, self.conv.in_channels, *self.layer.map)
+    def _take(self, images: int) -> None:
+        self.images = images
+        shape = (images, self.conv.in_channels, *self.layer.map)
         dtype = torch.bfloat16 if self.execution.precision == "bf16" else self.execution.dtype
-        images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.execution.device, dtype)
-        self.input = images.to(memory_format=self.layout).requires_grad_()
+        random = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.execution.device, dtype)
+        self.input = random.to(memory_format=self.layout).requires_grad_()
         self.gradient = torch.ones_like(self._forward(1).detach())
         self._wait()
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ablation.design import Design
 from ablation.family import Architecture, FamilyDesign
 from ablation.family.count import build, current
 from ablation.network import Network
@@ -144,6 +145,8 @@ def layers_of(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, Layer
 
 def layers_of_design(design: Architecture, resolution: int | None = None) -> list[Layer]:
     """The distinct grouped convolutions of a design that can be packed; `resolution`: where not its own."""
+    if isinstance(design, Design) and (design.cardinality == 1 or design.form != "c"):
+        return []
     side = resolution or design.resolution
     with torch.device("meta"):
         network = _built(design)

@@ -190,3 +190,11 @@ def test_a_sweep_s_resources_say_whether_to_measure(small_sweep):
     assert "kernels" in SETTINGS
     asked = [load_sweep(small_sweep, more).resources.kernels for more in ((), ("resources.kernels=native",))]
     assert asked == ["measured", "native"]
+
+
+@pytest.mark.parametrize(("milliseconds", "timed"), [(0.01, 100), (1.0, 16), (9.0, 8)])
+def test_as_many_images_are_timed_as_take_little_time(monkeypatch, milliseconds, timed):
+    monkeypatch.setattr(kernels._Watch, "first", lambda self, packed: milliseconds / 1e3 * self.images)
+    layer = layers_of_design(design_from_name("resnext11_4x3d"))[0]
+    assert kernels._Watch(layer, CPU, 100).images == timed
+    assert kernels._Watch(layer, CPU, 6).images == 6
