@@ -12,16 +12,19 @@ from typing import Any
 def train(runs: str, sweep: str, id: str, data: str, **wishes: Any) -> str:
     """Train a run in this rank; what became of it, in a word.
 
-    Wishes: micro_batch, evaluation_batch; stop, fail or die at a step, on `rank`; lost: the claim is gone; timeout (s).
+    Wishes: micro_batch, evaluation_batch, kernels (chosen for short runs too); stop, fail or die at a step, on `rank`;
+    lost: the claim is gone; timeout (s).
     """
     from ablation import data as images
-    from ablation import distributed
+    from ablation import distributed, kernels
     from ablation.run import RunPaths
     from ablation.train import Settings, Stopped, Training
 
     images.EVALUATION_BATCH = wishes.get("evaluation_batch", images.EVALUATION_BATCH)
     group = distributed.join("cpu", timedelta(seconds=wishes.get("timeout", 60)))
-    settings = Settings(gpus=0, data_dir=Path(data), micro_batch=wishes.get("micro_batch"))
+    kernels.FEW_STEPS = 1 if "kernels" in wishes else kernels.FEW_STEPS
+    options = {key: wishes[key] for key in ("micro_batch", "kernels") if key in wishes}
+    settings = Settings(gpus=0, data_dir=Path(data), **options)
     steps = iter(range(1, 10**9))
 
     def stop() -> str | None:

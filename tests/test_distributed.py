@@ -7,9 +7,12 @@ import ranks
 import torch
 from several import agree, prepared, processes
 
-from ablation import data
+from ablation import data, kernels
 from ablation.distributed import Group, alone, join, port_of
+from ablation.execution import Execution
+from ablation.packing import layers_of_design
 from ablation.records import read_records
+from ablation.run import load_run, read_json, write_json
 
 
 @pytest.fixture
@@ -140,3 +143,20 @@ def test_jobs_and_requeues_meet_at_ports_of_their_own(monkeypatch):
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     again = [port_of(str(job)) for job in range(1000, 1100)]
     assert len({*first, *again}) == 200 and min(first) >= 12000 and max(again) < 32000
+
+
+@pytest.mark.slow
+def test_all_processes_of_a_run_pack_groups_alike(start, monkeypatch):
+    monkeypatch.setattr(kernels, "FEW_STEPS", 1)  # which a rank of this process sets, too
+    (one, alone), (many, together) = start("one"), start("many")
+    ways = {}
+    for paths, images in ((one, 32), (many, 16)):
+        for layer in layers_of_design(load_run(paths).design):
+            ways[layer.name] = layer.way(2)
+            file = kernels._file(paths.runs / paths.sweep, layer, Execution("cpu", "fp64", 1), images)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"chosen": ways[layer.name]})
+    assert ways and alone(kernels="measured") == ["done"]
+    assert together(2, kernels="measured") == ["done"] * 2
+    assert [read_json(paths.run_json)["execution"]["kernels"] for paths in (one, many)] == [ways] * 2
+    assert agree(one, many)
