@@ -64,7 +64,9 @@ def study(name: str = "", content: str | bytes = b"", seeds: int = 2) -> Lay:
             if name == "log.jsonl":
                 (first / "result.json").unlink()
                 (first / "attempts").mkdir()
-                (first / "attempts" / "0000.json").write_text(json.dumps({"host": "n1", "pid": 1, "process_started": "1", "ended": "stopped"}))
+                (first / "attempts" / "0000.json").write_text(
+                    json.dumps({"host": "n1", "pid": 1, "process_started": "1", "ended": "stopped"})
+                )
 
     return lay
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,7 @@ from ablation.errors import UserError
 from ablation.records import last_epochs, last_step, read_records
 from ablation.registration import register, registrations
 from ablation.run import load_run, read_state
+from ablation.seal import seal
 from analysis import cache
 from analysis.bits import read_right
 from analysis.collect import collect
@@ -162,13 +164,17 @@ def set_up_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def feed_checkpoint(folder: Path, shared: dict[str, Any], case: Case) -> None:
+    """Damaged, and in half of the cases with a digest that fits: whoever can change a file can seal it too."""
     path = folder / "checkpoint.pt"
-    if case.kind == 0:
+    if case.kind < 3:
         buffer = io.BytesIO()
         torch.save(case.tree(shared["content"]), buffer)
-        path.write_bytes(buffer.getvalue())
+        data = buffer.getvalue()
     else:
-        path.write_bytes(case.data(case.pick(shared["files"])))
+        data = case.data(case.pick(shared["files"]))
+    with suppress(AssertionError, IndexError, struct.error):  # no end of an archive to put a digest into
+        data = b"".join(seal(memoryview(data))) if case.kind % 2 == 0 else data
+    path.write_bytes(data)
     checkpoint.load(path, "a-run")
 
 
