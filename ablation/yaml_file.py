@@ -50,7 +50,10 @@ def read_yaml(path: Path) -> YamlFile:
         mark = error.problem_mark or error.context_mark
         what, remedy = f"not YAML: {error.problem}", _hint(error.problem or "")
         raise UserError(what, where=_place(path, mark) if mark else str(path), remedy=remedy) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except RecursionError:
+        remedy = "No sweep or site file goes deeper than ten levels."
+        raise UserError("nested too deeply", where=str(path), remedy=remedy) from None
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"not YAML: {first_line(error)}", where=str(path), remedy=_hint("")) from None
     return result
 
@@ -138,6 +141,7 @@ def parse_value(text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = error.problem if isinstance(error, yaml.MarkedYAMLError) else first_line(error)
+        said = "nested too deeply" if isinstance(error, RecursionError) else said
         shown = text if len(text) < 60 else f"{text[:57]}..."
         remedy = "Quote what is to be text: --set \"key='text'\"."
         raise UserError(f"--set: {shown!r} is not a YAML value: {said}", remedy=remedy) from None

@@ -48,7 +48,7 @@ class Study:
         self.paths.bits("test").write_bytes(bytes(1250))
         self.files = {path.name: path.read_bytes() for path in self.paths.folder.iterdir()}
         self.value = {name: json.loads(data) for name, data in self.files.items() if name.endswith(".json")}
-        self.look()
+        self.known = collect(self.sweep, self.runs, cache=False)
 
     def look(self) -> None:
         """What status and report read."""
@@ -102,12 +102,12 @@ def look_at_log(study: Study) -> None:
             lambda path: last_epochs(read_records(path)),
         ):
             _refused_or_read(partial(read, study.paths.log))
-        _refused_or_read(study.look)
+        _refused_or_read(lambda: print_json(read_board(study.sweep, study.runs).to_json()))
     finally:
         attempt.unlink()
         study.paths.attempts.rmdir()
         result.with_suffix(".away").rename(result)
-    study.look()
+    collect(study.sweep, study.runs, cache=False)
 
 
 def _refused_or_read(read: Callable[[], Any]) -> None:
@@ -118,7 +118,7 @@ def _refused_or_read(read: Callable[[], Any]) -> None:
 def look_at_bits(study: Study) -> None:
     for images in (10_000, 0, -1, 1, 7, 10**15):
         read_right(study.paths.bits("test"), images)
-    collect(study.sweep, study.runs, cache=False).right("width 8", "resnet11_1x8d")
+    study.known.right("width 8", "resnet11_1x8d")
 
 
 class Reduce:
