@@ -178,7 +178,8 @@ def _share(sweep: Sweep, known: dict[str, Files]) -> tuple[str | None, float]:
     resources, device = sweep.resources, "cpu" if sweep.resources.gpus == 0 else None
     for files in known.values() if device is None else ():
         if files.tries or files.state.state == "done":
-            device = (read_json(files.paths.run_json).get("execution") or {}).get("device")
+            execution = read_json(files.paths.run_json).get("execution")
+            device = execution.get("device") if isinstance(execution, dict) else None
         if device:
             break
     return device, resources.threads if device == "cpu" else (resources.gpus or 1) / resources.side_by_side
@@ -244,7 +245,10 @@ def _length(attempt: Attempt, at: float, *, last: bool) -> float:
 
 
 def _time(text: Any) -> float | None:
-    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def remarks(board: Board) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import uuid
@@ -20,6 +21,8 @@ from ablation.records import now
 LEASE_SECONDS = 180.0
 """An attempt from another host that has not stirred for so long is dead."""
 HEARTBEAT_SECONDS = 20.0
+TEXTS = frozenset(("host", "process_started", "started", "ended", "ended_at", "message", "launch", "worker", "job"))
+"""Of an attempt's fields, those that are words where they are there."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Attempt:
         if self.ended:
             return False
         if not self.elsewhere:
-            return process_started(self.fields["pid"]) == self.fields["process_started"]
+            pid = self.fields.get("pid", 0)
+            return pid > 0 and process_started(pid) == self.fields.get("process_started")
         return self.silent(at) < LEASE_SECONDS
 
 
@@ -75,7 +79,7 @@ def attempts(folder: Path) -> list[Attempt]:
     """Every attempt in a run's `attempts/` folder, in order."""
     if not folder.is_dir():
         return []
-    files = sorted((int(path.stem), path) for path in folder.glob("*.json") if path.stem.isdigit())
+    files = sorted((int(path.stem), path) for path in folder.glob("*.json") if re.fullmatch(r"[0-9]{1,9}", path.stem))
     return [Attempt(number, path, _read(path)) for number, path in files]
 
 
@@ -141,19 +145,19 @@ class Claim:
 def _read(path: Path) -> dict[str, Any]:
     try:
         fields = json.loads(path.read_text())
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return {}  # created a moment ago and not yet written, or its writer died in between: its lease decides
-    return fields if isinstance(fields, dict) and _tells(fields) else {}
+    if not isinstance(fields, dict) or not {"pid", "process_started"} <= fields.keys():
+        return {}  # a damaged file that does not say who had the run: its lease decides
+    if not all(_fits(name, fields[name]) for name in ("host", "pid", "step", "restarts") if name in fields):
+        return {}
+    return {name: value for name, value in fields.items() if _fits(name, value)}
 
 
-def _tells(fields: dict[str, Any]) -> bool:
-    """Whether an attempt's file says who had the run; a damaged one that does not is judged by its lease."""
-    kinds = {"host": str, "pid": int, "step": int, "restarts": int}
-    return (
-        "pid" in fields
-        and "process_started" in fields
-        and all(isinstance(fields[key], kind) for key, kind in kinds.items() if key in fields)
-    )
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field has the kind of value that it has where nothing has damaged the file."""
+    kind = {"pid": int, "restarts": int, "step": int, "final": bool}.get(name, str if name in TEXTS else None)
+    return kind is None or type(value) is kind
 
 
 def host() -> str:

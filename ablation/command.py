@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import platform
 import select
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,6 +23,8 @@ MENDABLE = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
+    errno.ENAMETOOLONG: "a file's name is too long",
+    errno.ELOOP: "links lead in a circle",
 }
 """What a file system refuses and a user can mend."""
 
@@ -60,7 +65,7 @@ def _outcome(function: Callable[..., int | None], several: Sequence[str]) -> int
     except UserError as error:
         return fail(str(error))
     except _UsageError as error:
-        return fail(error.format_message())
+        return fail(f"{error.format_message().rstrip('.')}\n  See --help: it has an example.")
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except OSError as error:
@@ -68,6 +73,31 @@ def _outcome(function: Callable[..., int | None], several: Sequence[str]) -> int
             raise
         place = f" ({error.filename})" if error.filename else ""
         return fail(f"{MENDABLE[error.errno]}{place}\n  Nothing is left half-written: mend it and run this again.")
+    except Exception as error:
+        error.add_note(_fault())
+        raise
+
+
+def _fault() -> str:
+    """What stands below a traceback: whose fault it is, and what a report of it needs."""
+    words = sys.argv[1:]
+    runs = words[words.index("--runs") + 1] if "--runs" in words[:-1] else "runs"
+    sweep = next((Path(word) for word in words if word.endswith(".yaml")), None)
+    folder = f", and what lies in {Path(runs) / sweep.stem}" if sweep else ""
+    return (
+        "\nThis is a fault of the toolkit, not of what you gave it; no run is harmed by it.\n"
+        f"Please report it (CONTRIBUTING.md, `Report a fault`): the lines above, {_versions()}{folder}."
+    )
+
+
+def _versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    said = [f"Python {platform.python_version()}"]
+    for name in ("cardinality-ablation", "torch"):
+        with suppress(PackageNotFoundError):
+            said.append(f"{name} {version(name)}")
+    return ", ".join(said)
 
 
 def _streams() -> dict[int, os.stat_result]:
@@ -99,7 +129,20 @@ def fail(message: str) -> int:
 
 def print_json(value: Any) -> None:
     """The machine's form of an answer, on standard output."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError:  # a number of a damaged or diverged run
+        text = json.dumps(_finite(value), indent=2)
+    print(text)
+
+
+def _finite(value: Any) -> Any:
+    """Plain values with null for each number that JSON has not."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _repeat(arguments: Sequence[str], several: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -107,8 +108,9 @@ class WorkerJob:
         """When to claim no more, in seconds since the epoch."""
         if self.minutes is None:
             return None
-        start, end = (os.environ.get(f"SLURM_JOB_{word}_TIME") for word in ("START", "END"))
-        seconds = float(end) - float(start) if start and end else 60 * self.minutes  # the controller's clock may differ
+        start, end = (os.environ.get(f"SLURM_JOB_{word}_TIME", "") for word in ("START", "END"))
+        told = bool(re.fullmatch(r"[0-9]{1,12}", start) and re.fullmatch(r"[0-9]{1,12}", end))
+        seconds = int(end) - int(start) if told else 60 * self.minutes  # the controller's clock may differ
         return time.time() + seconds - signal_seconds(self.minutes) - min(MARGIN_SECONDS, 3 * self.minutes)
 
     def _queue_again(self, stop: StopFlag, *, late: bool) -> None:

@@ -9,6 +9,7 @@ ended.json    {jobs: [...]}: every job of it has ended, as Slurm said; it is not
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -20,8 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from ablation.claim import host, process_started
+from ablation.fields import NOTHING, check, damaged
+from ablation.private import refuse_shared
 from ablation.run import read_json, write_json
 from ablation.slurm import Job
+
+KINDS: dict[str, tuple[type, ...]] = {
+    **{"on": (str, NOTHING), "runs": (list,), "jobs": (list, NOTHING), "processes": (dict,), "host": (str, NOTHING)},
+    "count": (int,),
+}
+"""Of what type the fields of launch.json and planned.json are."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,13 @@ class Launch:
         for path in (self.description, self.plan):
             with suppress(FileNotFoundError, PermissionError):
                 if path.exists():
-                    return read_json(path)
+                    return check(
+                        read_json(path),
+                        KINDS,
+                        "launch",
+                        str(path),
+                        "Remove this file: jobs are found by their comment.",
+                    )
         return {}
 
     @property
@@ -87,7 +102,7 @@ class Launch:
     @property
     def runs(self) -> list[str]:
         """Ids of the runs that it was for."""
-        return self.content.get("runs", [])
+        return [run for run in self.content.get("runs", []) if isinstance(run, str)]
 
     @property
     def jobs(self) -> list[str] | None:
@@ -98,7 +113,8 @@ class Launch:
     def processes(self) -> dict[str, str]:
         """Its processes on this machine that live, by pid, with when they started."""
         started = self.content.get("processes", {}) if not self.elsewhere else {}
-        return {pid: began for pid, began in started.items() if began and process_started(int(pid)) == began}
+        numbers = {pid: began for pid, began in started.items() if began and re.fullmatch(r"[0-9]{1,9}", pid)}
+        return {pid: began for pid, began in numbers.items() if process_started(int(pid)) == began}
 
     @property
     def elsewhere(self) -> bool:
@@ -119,14 +135,25 @@ class Launch:
     @property
     def ended(self) -> list[Job] | None:
         """Its jobs, all of which have ended; None while that is not known."""
-        return [Job(**job) for job in read_json(self.end)["jobs"]] if self.end.exists() else None
+        if not self.end.exists():
+            return None
+        try:
+            return [Job(**{key: str(value) for key, value in job.items()}) for job in read_json(self.end)["jobs"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            remedy = "Remove it: Slurm will be asked again."
+            raise damaged(f"file: {type(error).__name__} {error}", str(self.end), remedy) from None
 
 
 def new_launch(runs: Path, sweep: str) -> Launch:
-    """A launch with a fresh folder: job ids come back after a controller's crash, folders do not."""
+    """A launch with a fresh folder: job ids come back after a controller's crash, folders do not.
+
+    Raises UserError where others may write to it: its pickles are code.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     folder = runs / sweep / "launches" / f"{stamp}-{uuid.uuid4().hex[:6]}"
-    folder.mkdir(parents=True, mode=0o700)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
+    refuse_shared(folder)
     return Launch(folder)
 
 

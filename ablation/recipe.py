@@ -210,7 +210,7 @@ def recipe_fields(value: str | dict[str, Any]) -> dict[str, Any]:
     base = changes.pop("base", None)
     if base is None:
         return {"name": "custom", **changes}
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise ValueError(f"unknown recipe {base!r}. {did_you_mean(str(base), list(RECIPES))}")
     if "schedule" in changes and changes["schedule"] != "steps":
         changes = {"milestones": (), **changes}

@@ -20,8 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from ablation.errors import UserError
+from ablation.fields import damaged, is_count, is_number
 
 Record = dict[str, Any]
+_FITS = {
+    **dict.fromkeys(("epoch", "epochs", "step", "images", "attempt", "ranks"), is_count),
+    **dict.fromkeys(("train_loss", "train_error", "loss", "top1_error", "top5_error", "lr", "seconds"), is_number),
+    **{"images_per_second": is_number, "message": lambda value: isinstance(value, str)},
+}
+"""Of known fields, what their values must be, where they are not null."""
 
 
 def now() -> str:
@@ -85,15 +92,30 @@ def parse_records(log: bytes, path: Path) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            if not isinstance(record, dict) or "kind" not in record:
+            if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
                 raise ValueError("not a record")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 "damaged record", where=f"{path}:{number}", remedy=f"{error}. Remove the run's folder to run it again."
             ) from None
+        _check(record, f"{path}:{number}")
         yield record
     if tail:
         return  # no newline: the writer was killed inside this line
+
+
+def _check(record: Record, where: str) -> None:
+    """Raises UserError where a known field has not the kind of value that it has."""
+    for name, value in record.items():
+        fits = _FITS.get(name)
+        if fits and value is not None and not fits(value):
+            raise _damaged(name, value, where)
+    if record["kind"] == "epoch" and record.get("epoch") is None:
+        raise _damaged("epoch", None, where)
+
+
+def _damaged(name: str, value: Any, where: str) -> UserError:
+    return damaged(f"record: {name} is {value!r:.60}", where, "Remove the run's folder to run it again.")
 
 
 def last_step(path: Path) -> int:

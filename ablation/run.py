@@ -21,8 +21,9 @@ from typing import Any
 from ablation.claim import attempts
 from ablation.dataset import Dataset, dataset_from_dict
 from ablation.design import Design, design_from_dict
-from ablation.errors import UserError
+from ablation.errors import UserError, first_line
 from ablation.family import Architecture, cost_of, family_design_from_dict
+from ablation.fields import damaged, is_count, is_number
 from ablation.recipe import Recipe
 from ablation.records import last_epochs, now, read_records
 from ablation.seal import Damaged, check_digest, with_digest
@@ -85,6 +86,8 @@ class Run:
 
 
 RUN_JSON, LOG, RESULT = "run.json", "log.jsonl", "result.json"
+MEND = "Bring it back from a copy, or remove it and launch the sweep again: nothing else makes use"
+LOOK = "`python -m ablation.doctor --runs` looks at every file; remove the run's folder to run it again."
 MEASURED = ("epoch", "epochs", "top1_error", "images_per_second")
 """Of an epoch's record, what a run's state shows."""
 
@@ -184,14 +187,14 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
     Raises UserError where one of the files is damaged.
     """
     if paths.result.exists():
-        return _done(paths.result)
+        return _done(read_json(paths.result), str(paths.result))
     tries = attempts(paths.attempts)
     if not tries:
         return RunState("missing")
     epochs = last_epochs(read_records(paths.log))
     last = epochs[-1] if epochs else {}
     fields: dict[str, Any] = {key: last[key] for key in MEASURED if key in last}
-    fields["seconds"] = sum(record["seconds"] for record in epochs)
+    fields["seconds"] = sum(record.get("seconds") or 0.0 for record in epochs)
     if tries[-1].alive(at):
         return RunState("running", **fields)
     if tries[-1].ended == "failed":
@@ -200,15 +203,14 @@ def read_state(paths: RunPaths, at: float | None = None) -> RunState:
     return RunState("missing", **fields, message=message)
 
 
-def _done(path: Path) -> RunState:
-    result = read_json(path)
-    try:
-        error = float(next(iter(result["evaluations"].values()))["top1_error"])
-        epochs, seconds = int(result["epochs"]), float(result["seconds"])
-    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
-        remedy = "`python -m ablation.doctor --runs` looks at every file; remove the run's folder to run it again."
-        raise UserError("damaged result: it lacks what a result has", where=str(path), remedy=remedy) from None
-    return RunState("done", epochs, epochs, error, seconds, images_per_second=result.get("images_per_second"))
+def _done(result: dict[str, Any], where: str) -> RunState:
+    found = result.get("evaluations")
+    evaluation = next(iter(found.values()), None) if isinstance(found, dict) else None
+    error = evaluation.get("top1_error") if isinstance(evaluation, dict) else None
+    epochs, seconds, rate = result.get("epochs"), result.get("seconds"), result.get("images_per_second")
+    if not (is_count(epochs) and is_number(error) and is_number(seconds) and (rate is None or is_number(rate))):
+        raise damaged("result: it lacks epochs, seconds or top1_error, or they are no numbers", where, LOOK)
+    return RunState("done", epochs, epochs, error, seconds, images_per_second=rate)
 
 
 def prepare(run: Run, paths: RunPaths) -> None:
@@ -243,11 +245,12 @@ def load_run(paths: RunPaths, *, whole: bool = False) -> Run:
             seed=fields["seed"],
             precision=fields["precision"],
         )
-    except Damaged as damaged:
+    except Damaged as fault:
         remedy = "Remove the run's folder, and launch again."
-        raise UserError(f"run.json {damaged}", where=str(paths.run_json), remedy=remedy) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"damaged run description: {error}", where=str(paths.run_json)) from None
+        raise UserError(f"run.json {fault}", where=str(paths.run_json), remedy=remedy) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
+        raise damaged(f"run description: {what}", str(paths.run_json)) from None
     if run.id != paths.id:
         raise UserError(
             f"run.json describes {run.id} (engine {ENGINE}; the file says {fields.get('engine')})",
@@ -264,13 +267,15 @@ def _design(fields: dict[str, Any]) -> Architecture:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises UserError, with the place, where it is missing or damaged."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError("missing file", where=str(path), remedy="Launch the sweep again.") from None
-    except ValueError as error:
-        raise UserError(f"damaged file: {error}", where=str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"damaged file: {first_line(error)}", where=str(path), remedy=f"{MEND} of it.") from None
+    except IsADirectoryError:
+        raise UserError("damaged file: it is a folder", where=str(path), remedy=f"{MEND} of it.") from None
     if not isinstance(value, dict):
-        raise UserError("damaged file: not a JSON object", where=str(path))
+        raise UserError("damaged file: not a JSON object", where=str(path), remedy=f"{MEND} of it.")
     return value
 
 

@@ -63,7 +63,7 @@ class Resources(_Model):
     """Runs that a worker trains at a time, sharing its GPU or its CPUs: small ones leave most of a GPU idle."""
     parallel: Whole = 4
     """Workers at once, at most."""
-    job_hours: Annotated[float, Field(strict=True, gt=0)] = 24
+    job_hours: Annotated[float, Field(strict=True, gt=0, le=24 * 365)] = 24
     """Slurm: time limit of a job; its worker saves before that, and is queued again."""
     checkpoint_minutes: Number = 10
     """At least so long lies between two checkpoints of a run; longer where writing would take over 1% of the time."""
@@ -150,13 +150,27 @@ def teach(error: ValidationError, file: YamlFile, base: tuple[str | int, ...] = 
         where = file.where((*key, "key")) if (*key, "key") in file.places else where
         return UserError(f"unknown key {name!r}", where=where, remedy=did_you_mean(name, _fields(key)))
     if first["type"] == "missing":
-        return UserError(f"{name} is missing", where=file.where(key[:-1]))
+        remedy = f"Write it here: {name}: ..." if isinstance(key[-1], str) else None
+        return UserError(f"{name} is missing", where=file.where(key[:-1]), remedy=remedy)
     if isinstance(value, str) and _is_number(value):
         spelled = repr(float(value)).removesuffix(".0")
         return UserError(f"{name}: YAML reads {value} as text", where=where, remedy=f"Write {spelled}.")
-    message, _, remedy = first["msg"].removeprefix("Value error, ").partition(". ")
+    message, _, remedy = _PLAIN.get(first["type"], first["msg"].removeprefix("Value error, ")).partition(". ")
     got = "" if first["type"] == "value_error" else f", got {_short(value)}"
-    return UserError(f"{name}: {message[0].lower()}{message[1:]}{got}", where=where, remedy=remedy or None)
+    return UserError(
+        f"{name}: {message[0].lower()}{message[1:]}{got}",
+        where=where,
+        remedy=f"{remedy.rstrip('.')}." if remedy else None,
+    )
+
+
+_PLAIN = {
+    "int_type": "must be a whole number. Write digits alone, such as 3",
+    "float_type": "must be a number. Write it with a point, such as 0.5",
+    "bool_type": "must be true or false. Write it without quotes",
+    "string_type": "must be text. Put it in quotes",
+}
+"""pydantic's kinds of errors in the words of this project."""
 
 
 def _existing(loc: Sequence[str | int], data: Any, *, keep_last: bool) -> tuple[str | int, ...]:

@@ -7,18 +7,20 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from ablation.errors import UserError, did_you_mean
 from ablation.schema import Resources
 from ablation.yaml_file import YamlFile, read_yaml
 
-Text = Annotated[str, Field(strict=True, min_length=1)]
+Lines = Annotated[str, Field(strict=True, min_length=1)]
+"""Shell lines."""
+Text = Annotated[Lines, AfterValidator(lambda text: _one_line(text))]
 Whole = Annotated[int, Field(strict=True, ge=1)]
 Yes = Annotated[bool, Field(strict=True)]
-Value = Annotated[bool, Field(strict=True)] | int | float | Text
+Value: TypeAlias = Annotated[bool, Field(strict=True)] | int | Annotated[float, Field(allow_inf_nan=False)] | Text
 OURS = {
     "array": "launch makes the array, `parallel` of the sweep is its size",
     "output": "each launch keeps its jobs' output in its own folder",
@@ -49,6 +51,9 @@ MOVES = ("SLURM_", "SLURMD_", "PBS_", "TMPDIR", "HOSTNAME")
 """Variables that differ from job to job or from node to node."""
 
 
+MOST_HOURS = 24 * 365
+
+
 class Site(BaseModel):
     """How jobs are submitted here."""
 
@@ -68,7 +73,7 @@ class Site(BaseModel):
     """CPUs of a worker without a GPU; by default its threads."""
     memory_gb: Whole | None = None
     """Memory of a worker without a GPU; by default the cluster's own."""
-    setup: list[Text] = []
+    setup: list[Lines] = []
     """Shell lines before a worker starts: modules, conda."""
     python: Text | None = None
     """The interpreter (or the container command around it); by default the one that launches."""
@@ -82,7 +87,7 @@ class Site(BaseModel):
     """submitit would send its own; by default none is sent."""
     requeue: Yes = True
     """Whether a job may queue itself again; where not, `launch --chain` has others follow it."""
-    max_job_hours: Annotated[float, Field(strict=True, gt=0)] | None = None
+    max_job_hours: Annotated[float, Field(strict=True, gt=0, le=MOST_HOURS)] | None = None
     """The longest job that is taken here; a sweep's longer job_hours are cut to it."""
     sbatch: dict[Text, Value] = {}
     """Any other sbatch option, by its long name without dashes; true for one without a value."""
@@ -128,11 +133,20 @@ class Site(BaseModel):
         return path.absolute()
 
 
+def _one_line(text: str) -> str:
+    """The words as they are: they reach a job script, where a second line would be a command."""
+    if not text.isprintable():
+        raise ValueError(f"{text!r:.60} has characters that can't be printed. Write it on one line")
+    return text
+
+
 def _unfit(key: str, value: Any) -> str | None:
     """Why the site file can't give an sbatch option so."""
     name = key.lstrip("-").replace("_", "-")
     if key != name:
         return f"spell it as sbatch does. Write {name}"
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        return "no option has such a name. Write the long name, without dashes before it"
     if len(name) == 1:
         return "short options are not read here. Write the long name, such as partition for p"
     if name in OURS:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ablation.errors import UserError
 from ablation.family import CODE, files_of
+from ablation.private import close_to_others, is_private
 from ablation.records import now
 from ablation.run import write_bytes, write_json
 
@@ -46,9 +47,22 @@ def take_snapshot(runs: Path, families: Iterable[str]) -> Snapshot:
     except OSError as error:
         raise UserError(f"code can't be read: {error.strerror or error}", where=str(error.filename)) from None
     folder = runs / FOLDER / _digest(content)
+    if folder.exists() and not _is_ours(folder, content):
+        folder = folder.with_name(f"{folder.name}-{os.geteuid()}")  # another user's may hold anything
     if not folder.exists():
         _write(folder, content)
+    if not _is_ours(folder, content):
+        raise UserError("this copy of the code has been changed", where=str(folder), remedy="Remove it; launch again.")
     return Snapshot(folder)
+
+
+def _is_ours(folder: Path, content: Mapping[str, bytes]) -> bool:
+    """Whether a copy is what it is named after, and only this user can change it."""
+    try:
+        own = all(is_private(path) for path in [folder, *folder.rglob("*")] if path.name != "__pycache__")
+        return own and all((folder / place).read_bytes() == data for place, data in content.items())
+    except OSError:
+        return False
 
 
 def _package() -> Iterator[Path]:
@@ -72,6 +86,7 @@ def _write(folder: Path, content: Mapping[str, bytes]) -> None:
         differs = _git("diff", "HEAD")
         write_json(spare / "snapshot.json", {"made": now(), "commit": _git("rev-parse", "HEAD").strip() or None})
         write_bytes(spare / "changes.diff", differs.encode())
+        close_to_others(spare)
         spare.rename(folder)
     except OSError:
         if not (folder / "snapshot.json").exists():  # else another launch was quicker

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import socket
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ablation.data import Pixels
-from ablation.dataset import DEBIAN
+from ablation.dataset import DEBIAN, KNOWN
 from ablation.errors import UserError, first_line
 
 IDX = {
@@ -19,6 +21,9 @@ IDX = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 TORCHVISION = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+LARGEST = 256 << 20
+"""Bytes; an IDX file that holds more, or unpacks to more, is none of these."""
+AGAIN = "Install the data set again."
 DOWNLOAD_SECONDS = 60.0
 """A server that says nothing for so long is given up."""
 
@@ -77,8 +82,13 @@ def _idx_folder(root: Path) -> Path | None:
 
 def _read_idx(folder: Path, part: str) -> Pixels:
     images, labels = (_idx(folder, name) for name in IDX[part])
-    if len(images) != len(labels):
-        raise UserError(f"{len(images)} images but {len(labels)} labels", where=str(folder))
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
+        what = f"images {list(images.shape)} and labels {list(labels.shape)} do not fit each other"
+        raise UserError(f"damaged data files: {what}", where=str(folder), remedy=AGAIN)
+    facts = KNOWN["fashion_mnist"]
+    if images.shape[1:] != (facts.resolution, facts.resolution) or labels.max() >= facts.classes:
+        what = f"images of {images.shape[1]}x{images.shape[2]} pixels in {int(labels.max()) + 1} classes"
+        raise UserError(f"not Fashion-MNIST: {what}", where=str(folder), remedy=AGAIN)
     return Pixels(torch.from_numpy(images)[..., None], torch.from_numpy(labels).long())
 
 
@@ -86,13 +96,18 @@ def _idx(folder: Path, name: str) -> np.ndarray:
     """An IDX file: two zero bytes, a type (8 = unsigned byte), the number of axes, their sizes, the data."""
     path = folder / name
     try:
-        raw = path.read_bytes() if path.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
+        with path.open("rb") if path.exists() else gzip.open(folder / f"{name}.gz") as file:
+            raw = file.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise ValueError(f"more than {LARGEST >> 20} MiB")
         if raw[:3] != b"\0\0\x08":
             raise ValueError("not an IDX file of unsigned bytes")
-        shape = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
+        shape = np.frombuffer(raw, ">u4", count=raw[3], offset=4).tolist()
+        if math.prod(shape) != len(raw) - 4 - 4 * raw[3]:
+            raise ValueError(f"{len(raw) - 4 - 4 * raw[3]:,} bytes where its header says {' x '.join(map(str, shape))}")
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()
-    except (ValueError, IndexError, OSError, EOFError) as error:
-        raise UserError(f"damaged data file: {error}", where=str(path), remedy="Install the data set again.") from None
+    except (ValueError, IndexError, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"damaged data file: {error}", where=str(path), remedy=AGAIN) from None
 
 
 def _torchvision(name: str, root: Path, *, download: bool) -> tuple[Pixels, Pixels]:

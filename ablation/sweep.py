@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ablation.schema import ArmFile, Axis, Evidence, PanelFile, Resources, Sweep
 from ablation.yaml_file import YamlFile, override_value, read_yaml
 
 AXES: tuple[str, ...] = get_args(Axis)
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,11 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
 
     `panels.*.recipe.epochs=1` reaches every panel. Raises UserError with file:line:column.
     """
+    check_name(path.stem, str(path))
     file = read_yaml(path)
     if not isinstance(file.data, dict):
-        raise UserError("a sweep is a mapping with question, panels, seeds ...", where=f"{path}:1:1")
+        remedy = "sweeps/fashion_mnist.yaml is one; `python -m ablation.plan --write` makes panels of it."
+        raise UserError("a sweep is a mapping with question, panels, seeds ...", where=f"{path}:1:1", remedy=remedy)
     for override in overrides:
         override_value(file, override)
     try:
@@ -144,6 +148,19 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         evidence=content.evidence,
         resources=content.resources,
     )
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse what is no name of a folder of runs, of a job or of a report. Raises UserError."""
+    if not re.fullmatch(r"\w[\w .,+=@()-]*", name) or name.endswith(".") or len(name.encode()) > LONGEST_NAME:
+        remedy = (
+            "It names folders and jobs: use letters, digits, spaces and . , + = @ ( ) - _, a letter or digit first."
+        )
+        raise UserError(
+            f"{name[:LONGEST_NAME]!r} is no name for a sweep",
+            where=where if where.isprintable() else repr(where),
+            remedy=remedy,
+        )
 
 
 def _panel(content: PanelFile, file: YamlFile, index: int) -> Panel:
@@ -240,7 +257,8 @@ def _recipe(value: str | dict[str, Any], file: YamlFile, key: tuple[str | int, .
         try:
             fields = recipe_fields(value)
         except ValueError as error:
-            raise UserError(str(error)) from None
+            what, _, hint = str(error).partition(". ")
+            raise UserError(what, remedy=hint or None) from None
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:

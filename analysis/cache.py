@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ablation.run import LOG, RESULT, RUN_JSON
@@ -103,9 +104,34 @@ def load(folder: Path) -> Cached:
         if manifest["version"] != VERSION:
             return EMPTY
         runs, epochs = (_table(folder / FOLDER / name, manifest[name]) for name in _FILES)
+        _check(runs, epochs)
         return Cached(_rows(runs), epochs)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         return EMPTY
+
+
+NEEDED = ("id", "stamp", "epoch_rows", "about", "further", "top1_error", "top5_error", "images", "epochs", "seconds")
+"""Columns without which a row is no finished run."""
+
+
+STAMP = r"^\d{1,18}:\d{1,19}:\d{1,19}( (\d{1,18}:\d{1,19}:\d{1,19})?){2}$"
+
+
+def _check(runs: pa.Table, epochs: pa.Table) -> None:
+    """Raises ValueError where these are not tables that `save` writes: anybody may have written others."""
+    if not (runs.schema.equals(RUNS) and epochs.schema.equals(EPOCHS)):
+        raise ValueError("other columns")
+    if any(runs[name].null_count for name in NEEDED) or epochs["run"].null_count or epochs["epoch"].null_count:
+        raise ValueError("values are missing")
+    if not pc.all(pc.match_substring_regex(runs["stamp"], STAMP), min_count=0).as_py():
+        raise ValueError("no stamp of files")
+    runs.validate(full=True)
+    epochs.validate(full=True)
+    counts, ids = runs["epoch_rows"].to_numpy(), runs["id"].to_pylist()
+    if len(set(ids)) < len(ids) or (counts < 0).any() or counts.sum() != len(epochs):
+        raise ValueError("rows that do not fit each other")
+    if (epochs["run"].to_numpy() != np.repeat(np.arange(len(counts)), counts)).any():
+        raise ValueError("rows that do not fit each other")
 
 
 _FILES = ("runs.parquet", "epochs.parquet")

@@ -11,11 +11,27 @@ import numpy as np
 import pyarrow as pa
 
 from ablation.errors import UserError
+from ablation.fields import AGAIN, NOTHING, check, is_count
 from ablation.run import Run, RunPaths, load_run, read_json
 from analysis.cache import EMPTY, MEASURES, Cached, load, save, settled, stamp_of
-from analysis.logs import is_count, measure, read_epochs
+from analysis.logs import measure, read_epochs
 
-AGAIN = "Remove the run's folder and launch the sweep again."
+TEXT = (str, NOTHING)
+GROUP = (dict, NOTHING)
+ABOUT: dict[str, tuple[type, ...]] = {
+    **{
+        "engine": (int,),
+        "recipe": (dict,),
+        "data": GROUP,
+        "execution": GROUP,
+        "commit": TEXT,
+        "dirty": (bool, NOTHING),
+    },
+    "versions": GROUP,
+}
+"""What run.json says about a run, and of which types it is."""
+EXECUTION = {**dict.fromkeys(("device", "device_name", "dtype", "layout"), TEXT), "versions": GROUP}
+DATA = dict.fromkeys(("name", "digest", "source"), TEXT)
 
 
 def read_finished(runs: Mapping[str, Run], folder: Path, *, cache: bool) -> Cached:
@@ -24,7 +40,7 @@ def read_finished(runs: Mapping[str, Run], folder: Path, *, cache: bool) -> Cach
     Raises UserError, with its place, where a file is damaged or a folder is not the run it is named after.
     """
     stamps = {name: stamp for name in runs if (stamp := stamp_of(f"{folder}/{name}"))}
-    known = load(folder) if cache else EMPTY
+    known = _sound(load(folder)) if cache else EMPTY
     known = known.only([row["id"] not in runs or stamps.get(row["id"]) == row["stamp"] for row in known.rows])
     old = {row["id"] for row in known.rows}
     fresh = _read({name: runs[name] for name in stamps if name not in old}, folder, stamps)
@@ -32,6 +48,18 @@ def read_finished(runs: Mapping[str, Run], folder: Path, *, cache: bool) -> Cach
     if cache and any(settled(row["stamp"]) for row in fresh.rows):
         save(folder, found.only([settled(row["stamp"]) for row in found.rows]))
     return found
+
+
+def _sound(known: Cached) -> Cached:
+    """What a cache holds; nothing where its texts are not what `_read` puts there: anybody may have written it."""
+    try:
+        for text in {row["about"] for row in known.rows}:
+            check_about(json.loads(text), "")
+        for text in {row["further"] for row in known.rows}:
+            _further(json.loads(text), "", "")
+    except (UserError, ValueError, AttributeError, RecursionError):
+        return EMPTY
+    return known
 
 
 def _read(runs: Mapping[str, Run], folder: Path, stamps: Mapping[str, str]) -> Cached:
@@ -42,7 +70,7 @@ def _read(runs: Mapping[str, Run], folder: Path, stamps: Mapping[str, str]) -> C
     for name, run in runs.items():
         paths = files[name]
         fields = _verified(run, paths, verified)
-        about = _about(fields)
+        about = about_of(fields, str(paths.run_json))
         known = {"id": name, "stamp": stamps[name], "about": texts.setdefault(about, about)}
         rows.append(known | _cost(fields, str(paths.run_json)) | _result(read_json(paths.result), run, paths))
     epochs = pa.concat_tables([EMPTY.epochs, *read_epochs(files[name].log for name in runs)])
@@ -63,10 +91,25 @@ def _verified(run: Run, paths: RunPaths, known: set[tuple[str, str, str]]) -> di
     return fields
 
 
-def _about(fields: dict[str, Any]) -> str:
+def about_of(fields: dict[str, Any], where: str) -> str:
+    """What run.json says about its run, as JSON. Raises UserError where that is not what it can say."""
+    check(fields, {"provenance": GROUP}, "run description", where)
     origin = fields.get("provenance") or {}
     said = {key: fields.get(key) for key in ("engine", "recipe", "data", "execution")}
-    return json.dumps({**said, **{key: origin.get(key) for key in ("commit", "dirty", "versions")}})
+    about = said | {key: origin.get(key) for key in ("commit", "dirty", "versions")}
+    check_about(about, where)
+    return json.dumps(about)
+
+
+def check_about(about: Any, where: str) -> None:
+    """Raises UserError where it is not what a run can say about itself."""
+    if not isinstance(about, dict) or not about.keys() >= ABOUT.keys():
+        raise UserError("damaged run description", where=where, remedy=AGAIN)
+    check(about, ABOUT, "run description", where)
+    execution = check(about["execution"] or {}, EXECUTION, "run description", where)
+    check(about["data"] or {}, DATA, "run description", where)
+    for versions in (about["versions"] or {}, execution.get("versions") or {}):
+        check(versions, dict.fromkeys(versions, TEXT), "run description", where)
 
 
 def _cost(fields: dict[str, Any], where: str) -> dict[str, Any]:
@@ -88,6 +131,7 @@ def _result(result: dict[str, Any], run: Run, paths: RunPaths) -> dict[str, Any]
         raise UserError(f"damaged result: it lacks {what}", where=where, remedy=AGAIN)
     own = {key: result.get(key) for key in ("train_error", "train_loss", "epochs", "seconds", "images_per_second")}
     every = own | {key: evaluation.get(key) for key in ("top1_error", "top5_error", "loss", "images")}
+    check(result, {"finished": TEXT}, "result", where)
     return {
         "finished": result.get("finished"),
         "further": _further(found or {}, name, where),

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from ablation.errors import UserError
+from ablation.fields import is_count
 from ablation.records import parse_records
 
 MEASURES = (*("train_loss", "train_error", "loss", "top1_error", "top5_error", "lr", "seconds", "images_per_second"),)
@@ -157,11 +158,6 @@ def measure(fields: dict[str, Any], name: str, where: str) -> float | None:
     except OverflowError:
         pass
     raise _damaged(where, f"{name} is {value!r}")
-
-
-def is_count(value: Any) -> bool:
-    """Whether a value is a whole number of 64 bits."""
-    return type(value) is int and abs(value) < 1 << 63
 
 
 def _damaged(where: str, what: str) -> UserError:

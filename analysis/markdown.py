@@ -47,6 +47,12 @@ def _facts(block: dict[str, Any]) -> str:
     return "\n".join(f"- **{escape(name)}**: {escape(value)}" for name, value in block["facts"])
 
 
+def _code(text: str) -> str:
+    """Lines as they are, in a fence longer than any in them."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
+
+
 _BLOCKS = {
     "heading": lambda block: f"## {escape(block['text'])}",
     "paragraph": lambda block: escape(block["text"]),
@@ -54,5 +60,5 @@ _BLOCKS = {
     "table": _table,
     "figures": _figures,
     "facts": _facts,
-    "code": lambda block: f"```\n{block['text']}\n```",
+    "code": lambda block: _code(block["text"]),
 }

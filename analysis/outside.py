@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import yaml
 from pydantic import ValidationError
 
 from ablation.budget import Budget
@@ -22,7 +20,8 @@ from ablation.errors import UserError, did_you_mean
 from ablation.family import Architecture
 from ablation.recipe import Recipe
 from ablation.schema import Evidence, Resources
-from ablation.sweep import Arm, Panel, Sweep
+from ablation.sweep import Arm, Panel, Sweep, check_name
+from ablation.yaml_file import parse_value
 from analysis.collect import EPOCH_COLUMNS, RUN_COLUMNS, Study
 from analysis.results import Row, read_results
 
@@ -66,8 +65,7 @@ def read_outside(
     UserError, with file:line where it has one, for a file that can't be read, an unknown baseline, or where no run has
     an error.
     """
-    if name and not re.fullmatch(r"\w[\w .+-]*", name):
-        raise UserError(f"--name {name}: not the name of a folder", remedy="Use letters, digits, spaces and . + - _.")
+    check_name(name or path.stem, f"--name {name}" if name else str(path))
     rows = read_results(path)
     panels = tuple(_panel(panel, [row for row in rows if row.panel == panel], baseline) for panel in _panels(rows))
     sweep = Sweep(
@@ -106,7 +104,7 @@ def evidence_of(changes: Sequence[str]) -> dict[str, Any]:
             raise UserError(
                 f"--set {change}: with --results only evidence can be set", remedy=did_you_mean(key, choices)
             )
-        found[field] = yaml.safe_load(value)
+        found[field] = parse_value(value)
     return found
 
 

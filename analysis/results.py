@@ -80,9 +80,9 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError("no such file", where=str(path)) from None
+        raise UserError("no such file", where=str(path), remedy=HOW) from None
     except IsADirectoryError:
-        raise UserError("a folder, not a CSV file", where=str(path)) from None
+        raise UserError("a folder, not a CSV file", where=str(path), remedy=HOW) from None
     if not data.strip():
         raise UserError("the file is empty", where=str(path), remedy=HOW)
     try:

@@ -27,6 +27,8 @@ SPINE = "design cost budget dataset recipe records claim run sweep registration 
 ABLATION = {
     "__init__": May(),
     "errors": May(),  # may be imported by all
+    "fields": May(),  # may be imported by all: what damaged files may say
+    "private": May(),
     "command": May(),  # may be imported by all: what the commands share
     "design": May(),
     "cost": May("design"),
@@ -46,7 +48,7 @@ ABLATION = {
     "sweep": May("design cost budget family dataset recipe run schema yaml_file"),
     "registration": May("design records run sweep"),
     "slurm": May(),
-    "launches": May("claim run slurm"),
+    "launches": May("claim private run slurm"),
     "outlook": May("claim launches slurm"),
     "board": May("claim outlook run slurm sweep"),
     "network": May("design", heavy="top"),
@@ -85,14 +87,14 @@ ABLATION = {
     "crew": May("memory signals"),
     "worker": May("checkpoint claim data distributed execution memory records run slurm train watchdog", heavy="top"),
     "job": May("signals", "crew distributed run train worker", heavy="inside"),
-    "snapshot": May("family records run"),
+    "snapshot": May("family private records run"),
     "progress": May("board records slurm sweep"),
     "plan": May(
         "design cost budget solver family space",
         "sweep recipe run network stopwatch timings analysis.pilots analysis.statistics analysis.figures",
         heavy="inside",
     ),
-    "launch": May(f"{SPINE} job price shares site snapshot", "probe progress sources worker"),
+    "launch": May(f"{SPINE} job price private shares site snapshot", "probe progress sources worker"),
     "status": May(SPINE),
     "cancel": May(SPINE),
     "clean": May(SPINE),
@@ -120,7 +122,7 @@ ANALYSIS = {
     "checks": May(f"{SPINE} analysis.bits"),
     "collect": May(f"{SPINE} analysis.bits analysis.cache analysis.checks analysis.finished"),
     "results": May("schema"),
-    "outside": May(f"{SPINE} schema analysis.collect analysis.results"),
+    "outside": May(f"{SPINE} schema yaml_file analysis.collect analysis.results"),
     "pilots": May(f"{SPINE} analysis.bits analysis.statistics"),
     "looks": May(f"{SPINE} analysis.statistics"),
     "findings": May(f"{SPINE} analysis.collect analysis.statistics analysis.looks"),
@@ -158,7 +160,7 @@ ANALYSIS = {
 TABLE = {f"ablation.{name}": may for name, may in ABLATION.items()} | {
     f"analysis.{name}": may for name, may in ANALYSIS.items()
 }
-FOR_ALL = {"ablation.errors", "ablation.command"}
+FOR_ALL = {"ablation.errors", "ablation.fields", "ablation.command"}
 COMMANDS = [
     *("ablation.plan", "ablation.launch", "ablation.status", "ablation.cancel", "ablation.clean"),
     *("ablation.doctor", "analysis.report"),

@@ -191,7 +191,7 @@ def test_a_table_that_can_not_be_read_is_one_error_with_its_line(tmp_path, text,
         ({"changes": ["evidence.margn=1"]}, "only evidence can be set"),
         ({"changes": ["seeds=2"]}, "only evidence can be set"),
         ({"margin": -1.0}, "margin"),
-        ({"name": "../up"}, "not the name of a folder"),
+        ({"name": "../up"}, "no name for a sweep"),
     ],
 )
 def test_an_option_that_does_not_fit_is_one_error(tmp_path, options, what):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 WHOLE = -1
 """The offset of an image that is a file of its own."""
 OPEN_TARS = 64
+LARGEST = 256 << 20
+"""Bytes; a larger image is taken for damage."""
 
 
 def is_image(name: str) -> bool:
@@ -52,9 +55,15 @@ class File(NamedTuple):
         return str(self.path) if self.offset == WHOLE else f"{self.path}: {self.name}"
 
     def read(self) -> bytes:
-        """Its bytes. Raises OSError where they can't be read, UserError where the tar is shorter than it was."""
+        """Its bytes. Raises OSError where they can't be read, UserError where they are no image's or the tar is
+        shorter than it was."""
         if self.offset == WHOLE:
-            return self.path.read_bytes()
+            with open(self.path, "rb", opener=_without_waiting) as file:
+                about = os.fstat(file.fileno())
+                if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+                    what = f"{about.st_size:,} bytes: no image is so large" if about.st_size > LARGEST else "no file"
+                    raise UserError(what, where=self.where, remedy="Replace it.")
+                return file.read()
         return _opened(self.path).read(self.offset, self.size)
 
 
@@ -77,6 +86,11 @@ class _Tar:
     def __del__(self) -> None:
         if hasattr(self, "file"):
             os.close(self.file)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; a pipe in its place, too, which would else wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 @lru_cache(OPEN_TARS)

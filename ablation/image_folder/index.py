@@ -12,13 +12,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ablation.errors import UserError
-from ablation.image_folder.files import Entry
+from ablation.image_folder.files import LARGEST, Entry
 from ablation.image_folder.once import one_at_a_time
-from ablation.image_folder.tar import LARGEST, Member
+from ablation.image_folder.tar import Member
 from ablation.run import write_bytes
 
 VERSION = 1
@@ -81,7 +81,7 @@ def _load(place: Path, tars: Sequence[Path], about: dict[str, Any]) -> Index | N
         end = content.index(b"\n") + 1
         head, body = content[:end], content[end:]
         return _parse(body, tars, place) if head == _head(about, body) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return None
 
 
@@ -94,6 +94,8 @@ def _parse(body: bytes, tars: Sequence[Path], place: Path) -> Index:
     ends, classes = [tar.stat().st_size for tar in tars], dict[str, list[Entry]]()
     for line in body.decode().splitlines():
         number, kind, name, offset, size = line.split("\t")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(line)
         entry = Entry(name, tars[int(number)], int(offset), int(size))
         if not (entry.offset >= 0 and 0 <= entry.size <= LARGEST and entry.offset + entry.size <= ends[int(number)]):
             raise ValueError(line)

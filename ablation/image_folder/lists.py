@@ -8,6 +8,8 @@ from pathlib import Path
 from ablation.errors import UserError
 
 LABELS = "val.txt"
+LARGEST = 64 << 20
+"""Bytes: a line for each image of ImageNet-22K has less."""
 ONE_EACH = "Write `FILENAME CLASS` on each line, or one CLASS a line in the order of the files' names."
 
 
@@ -16,7 +18,7 @@ def read_classes(path: Path) -> list[str]:
     lines = _lines(path, "Write the names of the class folders, one a line.")
     first: dict[str, int] = {}
     for number, name in lines:
-        if "/" in name or name in (".", ".."):
+        if "/" in name or name in (".", "..") or not name.isprintable():
             raise UserError(f"{name!r} is no class name", where=f"{path}:{number}", remedy="Write one name a line.")
         if name in first:
             raise UserError(f"class {name!r} stands in line {first[name]} too", where=f"{path}:{number}")
@@ -60,7 +62,11 @@ def _pair(text: str, classes: Collection[str], where: str) -> tuple[str | None, 
 def _lines(path: Path, remedy: str) -> list[tuple[int, str]]:
     """Lines that are not blank, with their numbers; tabs count as blanks."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST or not path.is_file():
+            raise UserError("no list: a device, or too large", where=str(path), remedy=remedy)
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise UserError("not a text file", where=str(path), remedy=remedy) from None
     except OSError as error:

@@ -26,6 +26,8 @@ def staged(train: list[File], held_out: list[File]) -> tuple[list[File], list[Fi
     folder = os.environ.get(VARIABLE)
     if not folder:
         return train, held_out, []
+    if not os.path.isabs(folder):
+        return train, held_out, [f"{VARIABLE}={folder!r} is not the whole path of a folder: nothing is copied"]
     tars = sorted({file.path for file in train + held_out if file.offset != WHOLE})
     if not tars:
         return train, held_out, [f"{VARIABLE} is set, and these images lie in folders: only tars are copied"]

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ablation.errors import UserError, first_line
-from ablation.image_folder.files import is_image
+from ablation.image_folder.files import LARGEST, is_image
 
-LARGEST = 256 << 20
-"""Bytes; a larger image in a tar is taken for damage."""
 LARGEST_HEADER = 1 << 20
 BLOCK = 512
 Member = tuple[str, str, int, int]

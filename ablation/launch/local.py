@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -100,7 +101,7 @@ def visible_gpus() -> list[int]:
     """The GPUs that this process may use, by number, without loading torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [int(part) for part in visible.split(",") if part.strip().isdigit()]
+        return [int(part) for part in visible.split(",") if re.fullmatch(r"[0-9]{1,4}", part.strip())]
     if not shutil.which("nvidia-smi"):
         return []
     try:

@@ -19,6 +19,7 @@ from ablation.dataset import DEBIAN
 from ablation.job import WorkerJob, signal_seconds
 from ablation.launch.request import Request
 from ablation.launches import Launch
+from ablation.private import guard
 from ablation.run import write_json
 from ablation.site import job_parameters, minutes, refused
 from ablation.slurm import QUERY_SECONDS
@@ -143,9 +144,12 @@ def submit_array(executor: SlurmExecutor, job: WorkerJob | ProbeJob, count: int)
 
 
 def _fetch(folder: Path) -> list[str]:
-    """Shell lines by which a job lays what it loads where submitit looks for it; a requeued job has its own already."""
+    """Shell lines by which a job lays what it loads where submitit looks for it; a requeued job has its own already.
+
+    Where the folder has become another's, nothing of it is loaded.
+    """
     own = f'{shlex.quote(str(folder))}/"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}_submitted.pkl"'
-    return [f"[ -e {own} ] || cp {shlex.quote(str(folder / PICKLE))} {own}"]
+    return [guard(folder), f"[ -e {own} ] || cp {shlex.quote(str(folder / PICKLE))} {own}"]
 
 
 def _say(planned: int, jobs: list[str], chain: int) -> None:
@@ -162,7 +166,8 @@ def slurm_executor(request: Request, folder: Path, code: Snapshot | None = None,
     from submitit import SlurmExecutor
 
     site, resources = request.site, request.sweep.resources
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in (code.variables() if code else {}).items()]
+    exports = [guard(code.folder)] if code else []
+    exports += [f"export {name}={shlex.quote(value)}" for name, value in (code.variables() if code else {}).items()]
     parameters: dict[str, Any] = job_parameters(site, resources, exports=exports)
     parameters |= {
         "job_name": f"ablation-{request.sweep.name}",
