@@ -292,16 +292,11 @@ def test_a_tree_is_not_copied_and_says_so(tree, disk):
 
 @pytest.mark.parametrize("decoder", ["pil", "torchvision"])
 def test_bytes_until_the_device_are_the_floats_of_torchvisions_own_way(tree, decoder):
-    images = open_at(tree, decoder=decoder)
-    mean, std = (
-        torch.tensor(numbers).view(3, 1, 1) for numbers in (images.dataset.facts.mean, images.dataset.facts.std)
-    )
-    plain = []
+    images, plain = open_at(tree, decoder=decoder), []
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (images.dataset.facts.mean, images.dataset.facts.std))
     for file in images.held_out:
         picture = T.center_crop(T.resize(open_picture(file, decoder), [73], antialias=True), [64])
-        floats = T.to_dtype(
-            picture if decoder == "torchvision" else T.pil_to_tensor(picture), torch.float32, scale=True
-        )
-        plain.append((floats - mean) / std)
+        pixels = picture if decoder == "torchvision" else T.pil_to_tensor(picture)
+        plain.append((T.to_dtype(pixels, torch.float32, scale=True) - mean) / std)
     shown = torch.cat([x for x, _ in images.evaluation()])
     assert torch.equal(shown, torch.stack(plain)) and shown.is_contiguous(memory_format=torch.channels_last)

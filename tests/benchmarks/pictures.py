@@ -61,8 +61,7 @@ def _grain(random: np.random.Generator, size: tuple[int, int], strength: float =
     width, height = size
     frequency = np.hypot(*np.meshgrid(np.fft.rfftfreq(width), np.fft.fftfreq(height)))
     frequency[0, 0] = np.inf
-    planes = [
-        np.fft.irfft2(np.fft.rfft2(random.normal(size=(height, width))) / frequency, (height, width)) for _ in "gc"
-    ]
+    white = [np.fft.rfft2(random.normal(size=(height, width))) for _ in range(2)]
+    planes = [np.fft.irfft2(spectrum / frequency, (height, width)) for spectrum in white]
     grey, colour = (strength * plane / plane.std() for plane in planes)
     return np.stack([grey + 0.2 * colour, grey, grey - 0.2 * colour], -1).astype(np.float32)
