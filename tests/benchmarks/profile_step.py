@@ -123,12 +123,13 @@ class Clock:
 
     def layer(self, module: nn.Module, like: Tensor) -> float:
         """Seconds of a layer's forward and backward pass."""
-        x = like.detach().clone().requires_grad_()
+        x = like.detach().clone().requires_grad_(like.requires_grad)
 
         def both() -> None:
             with self.execution.autocast():
                 y = module(x)
-            y.backward(y.detach())
+            if y.requires_grad:
+                y.backward(y.detach())
 
         return self.seconds(both)
 
@@ -141,7 +142,7 @@ def layers(timer: Timer) -> Counter[tuple[Shape, nn.Module, Tensor]]:
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         shape = Shape(kind_of(module), repr(module), tuple(inputs[0].shape))
         if shape not in found:
-            found[shape] = module, inputs[0].detach().clone()
+            found[shape] = module, inputs[0].detach().clone().requires_grad_(inputs[0].requires_grad)
         count[shape] += 1
 
     leaves = [module for module in timer.network.modules() if not list(module.children())]
@@ -170,7 +171,7 @@ def kind_of(module: nn.Module) -> str:
 
 
 def work(module: nn.Module, like: Tensor) -> list[tuple[float, float]]:
-    """FLOPs and bytes of each pass of a layer: forward, gradient of the input, gradient of the weights."""
+    """FLOPs and bytes of each pass of a layer: forward, gradient of the weights, of the input (images: none)."""
     with torch.no_grad():
         out = module.eval()(like.float())
     module.train()
@@ -178,8 +179,8 @@ def work(module: nn.Module, like: Tensor) -> list[tuple[float, float]]:
     w = sum(parameter.numel() for parameter in module.parameters()) * 4
     if isinstance(module, nn.Conv2d | nn.Linear):
         macs = out.numel() * module.weight[0].numel()
-        return [(2 * macs, x + w + y)] * 3
-    return [(0, x + w + y), (0, x + y + x)]
+        return [(2 * macs, x + w + y)] * (3 if like.requires_grad else 2)
+    return [(0, x + w + y), (0, x + y + x)][: 2 if like.requires_grad else 1]
 
 
 def add(row: Row, count: int, seconds: float, passes: list[tuple[float, float]], peak: float, bandwidth: float) -> None:
@@ -193,10 +194,8 @@ def add(row: Row, count: int, seconds: float, passes: list[tuple[float, float]],
 
 def table(name: str, rows: dict[str, Row], whole: float) -> str:
     """Markdown: the kinds by their time, then what is left of a step."""
-    lines = [
-        "| layers | number | ms | of the step | GFLOP | MB | GFLOP/s | share of the roofline |",
-        "|---|---" + "|---:" * 6 + "|",
-    ]
+    head = ("layers", "number", "ms", "of the step", "GFLOP", "MB", "GFLOP/s", "share of the roofline")
+    lines = [f"| {' | '.join(head)} |", "|---|---" + "|---:" * (len(head) - 2) + "|"]
     for kind, row in sorted(rows.items(), key=lambda pair: -pair[1].seconds):
         lines.append(
             f"| {kind} | {row.layers} | {1e3 * row.seconds:.2f} | {row.seconds / whole:.0%} | {row.flops / 1e9:.2f} | "
