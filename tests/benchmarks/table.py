@@ -66,17 +66,17 @@ _MEASURED = """\
   `ablation.train.Training`, as workers train. The plain loop has the same network (torchvision's blocks and batch norm;
   same parameters by name and shape), batch size and augmentation, a constant learning rate, and reads loss and accuracy
   after each step as the reference script does. Each side is a process of its own; warm-up steps, reading data and
-  building are not timed, fetching batches is. `resnext50_32x4d`: the network that torchvision and timm have by that name
-  (timm's: same parameters by shape), for one channel and ten classes.
-- One run: reading the images, building, every epoch and its test included, imports not; the plain loop has the recipe's
-  learning rates and the better of 0 and 2 loader workers.
-- A sweep: ours from the command's start to its end, imports, evaluation and files included; the plain loop in proportion
-  from part of a run of each arm, without imports.
+  building are not timed, fetching batches is. `resnext50_32x4d`: the network that torchvision and timm have by that
+  name (timm's: same parameters by shape), for one channel and ten classes.
+- One run: reading the images, building, every epoch and its test included, imports not; the plain loop has the
+  recipe's learning rates and the better of 0 and 2 loader workers.
+- A sweep: ours from the command's start to its end, imports, evaluation and files included; the plain loop in
+  proportion from part of a run of each arm, without imports.
 - On two cores: images of all processes, from the first start to the last stop.
 - Loading: from the first batch's arrival to the last's, one worker process and the process that asks, a core each; ours
   as a run on the CPU gets its batches. Files are in the page cache.
 - Whole commands: wall time of a process from start to exit, files in the page cache.
-- Drawing: into Axes and to SVG, both from the same frames. seaborn's intervals are bootstraps; what they cover at few
-  seeds: docs/evidence.md.
-- Growing: synthetic run folders with logs as training writes them, files in the page cache. Collecting checks each run's
-  identity, data and precision, and gives the same numbers; pandas checks nothing. Cold: no cache, which is written."""
+- Drawing: into Axes and to SVG, both from the same frames. seaborn's intervals are bootstraps, ours t-intervals.
+- Growing: synthetic run folders with logs as training writes them, files in the page cache. Collecting checks each
+  run's identity, data and precision, and gives the same numbers; pandas checks nothing. Cold: no cache, which is
+  written."""
