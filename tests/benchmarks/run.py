@@ -14,7 +14,7 @@ from table import page, write_csv
 
 from ablation.run import provenance
 
-BENCHMARKS = ("counting", "training", "loading", "planning", "launching", "drawing", "growing")
+BENCHMARKS = ("counting", "training", "profiling", "loading", "planning", "launching", "drawing", "growing")
 REPORTS = Path(__file__).parents[2] / "reports" / "benchmarks"
 
 
@@ -65,7 +65,7 @@ def measure(name: str, quick: bool, notes: list[str]) -> tuple[list[Comparison],
 def write(measured: dict[str, tuple[list[Comparison], list[str]]], about: dict[str, str], notes: list[str]) -> None:
     """CSV files, the figure of growth and the page."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    results = {name: comparisons for name, (comparisons, _) in measured.items()}
+    results = {name: comparisons for name, (comparisons, _) in measured.items() if comparisons}
     for name, comparisons in results.items():
         write_csv(REPORTS / f"{name}.csv", comparisons)
     (REPORTS / "growing.svg").write_text(growth.figure(results["growing"]))
