@@ -6,6 +6,7 @@ import re
 from statistics import median
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 from measure import Comparison
 
 from analysis.figures import axes, style, to_svg
@@ -40,13 +41,15 @@ def slope(line: Line) -> float:
 def figure(comparisons: list[Comparison]) -> str:
     """As SVG: seconds against runs, a line for each thing done, its slope in the legend."""
     with style():
-        figure, (ax,) = axes(1, height=3.4)
+        figure, (ax,) = axes(1, height=3.6, columns=2)
         found = lines(comparisons)
         for (what, line), look in zip(found.items(), looks(len(found)), strict=True):
             runs, seconds = zip(*sorted(line.items()), strict=True)
             ax.plot(runs, seconds, label=f"{what.replace('`', '')}: {slope(line):.2f}", **look)
         ax.set(xscale="log", yscale="log", xlabel="runs of a sweep", ylabel="seconds")
-        ax.set_title(f"Growth; slope from {FAR:,} runs on")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        ax.set_title(f"Time against runs; slope from {FAR:,} runs on")
         legend(ax)
         return to_svg(figure)
 
