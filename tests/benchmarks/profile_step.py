@@ -13,7 +13,7 @@ import copy
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from ablation.dataset import Dataset
 from ablation.design import design_from_name
 from ablation.execution import Execution, choose_execution, device_name
+from ablation.kernels import measure
+from ablation.packing import PackedConv2d, layers_of_design
 from ablation.stopwatch import Timer
 
 LONG_ENOUGH, REPEATS = 0.03, 5
 """Seconds of one timing; timings, of which the median counts."""
-SIDE, COPIED = 2_048, 1 << 28
+SIDE, COPIED = 1_024, 1 << 27
 """Of the matrices; bytes of the copy."""
 
 
@@ -58,6 +60,9 @@ def main() -> None:
     execution = choose_execution(options.precision, options.threads, None if options.device == "cuda" else 0)
     execution.apply()
     design = Dataset.model_validate(options.dataset).fit(design_from_name(options.design))
+    if options.kernels == "measured":
+        found = ((layer, measure(layer, execution, options.batch)["chosen"]) for layer in layers_of_design(design))
+        execution = replace(execution, kernels=tuple((layer.name, way) for layer, way in found if way != layer.way(1)))
     clock = Clock(execution)
     peak, bandwidth = clock.peak(), clock.bandwidth()
     print(f"{device_name(execution.device)}, {options.precision}, {options.threads} threads, batch {options.batch}")
@@ -80,6 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kernels", default="measured", choices=("measured", "native"), help="as in a sweep")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     return parser.parse_args()
 
@@ -111,7 +117,7 @@ class Clock:
 
     def peak(self) -> float:
         """FLOP/s of a large matrix product."""
-        side = SIDE * (4 if self.device == "cuda" else 1)
+        side = SIDE * (8 if self.device == "cuda" else 1)
         a, b = (torch.randn(side, side, device=self.device, dtype=self.dtype) for _ in "ab")
         return 2 * side**3 / self.seconds(lambda: a @ b)
 
@@ -167,7 +173,8 @@ def kind_of(module: nn.Module) -> str:
     if not isinstance(module, nn.Conv2d):
         return {"BatchNorm2d": "BatchNorm"}.get(type(module).__name__, type(module).__name__)
     side = "x".join(map(str, module.kernel_size))
-    return f"conv {side}" + (f", C={module.groups}" if module.groups > 1 else "")
+    packed = ", packed" if isinstance(module, PackedConv2d) else ""
+    return f"conv {side}" + (f", C={module.groups}{packed}" if module.groups > 1 else "")
 
 
 def work(module: nn.Module, like: Tensor) -> list[tuple[float, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -57,17 +58,18 @@ def find_run(name: str, precision: str) -> Run:
 
 
 def ours(run: Run, threads: int, scratch: Path) -> Callable[[Meter], None]:
-    """Training as a worker does it, in a run folder of its own."""
+    """Training as a worker does it, from the first step each time; kernels are chosen once, as in a study."""
+    paths = RunPaths(scratch / "runs", run.sweep, run.id)
+    settings = Settings(gpus=0, threads=threads, kernels="measured")
 
     def measure(meter: Meter) -> None:
-        with tempfile.TemporaryDirectory(dir=scratch) as runs:
-            paths = RunPaths(Path(runs), run.sweep, run.id)
-            prepare(run, paths)
-            training = Training(paths, Settings(gpus=0, threads=threads), meter, lambda: True)
-            if meter.warm + meter.steps > training.steps:
-                raise ValueError(f"an epoch has {training.steps} steps, and what follows it would be timed too")
-            with contextlib.suppress(Stopped):
-                training.to_the_end()
+        prepare(run, paths)
+        training = Training(paths, settings, meter, lambda: True)
+        if meter.warm + meter.steps > training.steps:
+            raise ValueError(f"an epoch has {training.steps} steps, and what follows it would be timed too")
+        with contextlib.suppress(Stopped):
+            training.to_the_end()
+        shutil.rmtree(paths.folder)
 
     return measure
 
