@@ -109,14 +109,14 @@ def _side_by_side(arm: str, quick: bool) -> Comparison:
 
 def _whole_run(quick: bool) -> Comparison:
     """From images on disk to the error on the test set; the recipe's epochs (quick: one)."""
-    arm, workers, epochs = ARMS[0], _best_workers(quick), 1 if quick else 2
-    ours = _whole("ours", arm, 2, epochs)
-    plain = _whole("plain", arm, 2, epochs, workers, 6_000 if quick else 0)
+    arm, workers, (epochs, threads) = ARMS[0], _best_workers(quick), (1, 1) if quick else (2, 2)
+    ours = _whole("ours", arm, threads, epochs)
+    plain = _whole("plain", arm, threads, epochs, workers, 6_000 if quick else 0)
     mine, other = (f"top-1 error {answer['top1_error']:.2f}%" for answer in (ours, plain))
     return Comparison(
         f"train {arm} on Fashion-MNIST for {epochs} epochs, two cores, one run",
-        f"our engine, two threads ({mine})",
-        f"{PLAIN} with {workers} workers, same recipe, two threads ({other}{_scaled(plain['share'])})",
+        f"our engine, {threads} threads ({mine})",
+        f"{PLAIN} with {workers} workers, same recipe, {threads} threads ({other}{_scaled(plain['share'])})",
         "s",
         [(ours["seconds"], plain["seconds"])],
     )
