@@ -43,7 +43,7 @@ def compare(quick: bool) -> list[Comparison]:
         "ptflops, its aten backend": (lambda: by_ptflops("aten"), False),
     }
     counted = [_one(other, rival, right, repeats) for other, (rival, right) in rivals.items()]
-    return [*counted, _training(repeats), _many(repeats)]
+    return [*counted, _training(repeats), _many(min(repeats, 3))]
 
 
 def _one(other: str, rival: Counter, right: bool, repeats: int) -> Comparison:

@@ -30,7 +30,7 @@ PANELS, ARMS, SEEDS, EPOCHS = 8, 5, 5, 30
 def compare(quick: bool) -> list[Comparison]:
     """Every comparison of this benchmark."""
     mpl.use("svg")
-    repeats = 1 if quick else 5
+    repeats = 1 if quick else 3
     with tempfile.TemporaryDirectory(prefix="drawing.") as name:
         folder = Path(name)
         sweep = make(folder, 5, 5)
@@ -78,7 +78,7 @@ def _report(folder: Path, repeats: int) -> Comparison:
     where = (str(sweep.path), "--runs", str(folder / "runs"), "--out", str(folder / "reports"))
     command = ("-m", "analysis.report", *where)
     wall_time(command)
-    pairs = alternate(lambda: wall_time(command), lambda: wall_time(NOTHING), min(repeats, 3))
+    pairs = alternate(lambda: wall_time(command), lambda: wall_time(NOTHING), min(repeats, 2))
     study = collect(sweep, folder / "runs")
     found = findings(sweep, study)
     plots = sum(count_axes(name, found, study) for name in applicable(found, study))

@@ -18,8 +18,8 @@ from analysis.cache import FOLDER, SETTLED
 
 SHAPES = {1: (1, 1), 10: (10, 1), 100: (20, 5), 1_000: (20, 50), 10_000: (20, 500)}
 """Runs: arms, seeds."""
-ONCE = 1_000
-"""From so many runs on a command is measured once."""
+GOAL = 1_000
+"""Commands are measured once; here as often as collecting."""
 DRY_RUN, STATUS, COLLECT, REPORT = "`launch --dry-run`", "`status`", "collect", "`report`"
 
 
@@ -28,7 +28,7 @@ def compare(quick: bool) -> list[Comparison]:
     gc.collect()
     gc.freeze()  # what other benchmarks hold is not to be walked through, on either side
     sizes = [runs for runs in SHAPES if not quick or runs <= 100]
-    return [comparison for runs in sizes for comparison in _compare(runs, repeats=1 if quick or runs > ONCE else 2)]
+    return [comparison for runs in sizes for comparison in _compare(runs, repeats=1 if quick or runs > GOAL else 2)]
 
 
 def _compare(runs: int, repeats: int) -> list[Comparison]:
@@ -39,7 +39,8 @@ def _compare(runs: int, repeats: int) -> list[Comparison]:
         time.sleep(SETTLED)  # the cache trusts no file that changed a moment ago
         cold, warm = collecting.compare(sweep, folder / "runs", repeats)
         commands = _commands(sweep, folder)
-        pairs = {what: [_process(sweep, folder, command) for _ in range(repeats)] for what, command in commands.items()}
+        often = repeats if runs == GOAL else 1
+        pairs = {what: [_process(sweep, folder, command) for _ in range(often)] for what, command in commands.items()}
     reading = [
         Comparison(f"{COLLECT}, {kind}; {number}", what, collecting.PANDAS, "s", found)
         for kind, what, found in (("cold", collecting.COLD, cold), ("warm", collecting.WARM, warm))

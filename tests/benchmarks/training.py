@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -81,7 +82,7 @@ def compare(quick: bool) -> list[Comparison]:
 def _loops(arm: str, quick: bool) -> Comparison:
     many, fewer = (600, 600) if quick else (12_000, 6_000)
     with Trainer("ours", arm, 1) as ours, Trainer("plain", arm, 1) as plain:
-        pairs = alternate(lambda: throughput([ours], many), lambda: throughput([plain], fewer), 2 if quick else 5)
+        pairs = alternate(lambda: throughput([ours], many), lambda: throughput([plain], fewer), 2 if quick else 3)
     return Comparison(f"train {arm}, one thread", "our engine", PLAIN, "img/s", pairs, more_is_better=True)
 
 
@@ -126,6 +127,7 @@ def _scaled(share: float) -> str:
     return "" if share == 1 else f"; {share:.0%} of it timed, scaled up"
 
 
+@cache
 def _best_workers(quick: bool) -> int:
     """Of 0 and 2 workers, what suits the plain loop better on two cores."""
     rates = {}
@@ -145,7 +147,7 @@ def _whole(side: str, arm: str, threads: int, epochs: int, workers: int = 0, ima
 
 def _sweep(quick: bool) -> Comparison:
     """The demo's sweep with one epoch a run: 5 arms, 3 seeds; quick: one seed."""
-    seeds, part = (1, 3_000) if quick else (3, 15_000)
+    seeds, part = (1, 3_000) if quick else (3, 9_000)
     arms = [arm.name for panel in load_sweep(SWEEP).panels for arm in panel.arms]
     ours = _launched(seeds)
     workers = _best_workers(quick)
