@@ -79,7 +79,8 @@ check: setup ## lint, format, types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: setup data ## measure speeds on this machine
+bench: setup data ## measure speeds on this machine, beside what others would use (a quarter of an hour)
+	$(PY) -m pip install -qq -e '.[bench]'
 	$(PY) tests/benchmarks/run.py
 
 calibration: setup data ## see that the statistics keep their promises: many simulated studies, then 60 real runs (two hours)

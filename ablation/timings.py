@@ -7,14 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablation.design import Design
 from ablation.errors import UserError
 from ablation.family import Architecture
 from ablation.records import Record, last_epochs, read_records
 from ablation.run import Run, RunPaths, load_run, read_json
-from ablation.solver import Timed
+
+if TYPE_CHECKING:
+    from ablation.solver import Timed
 
 
 @dataclass(frozen=True, order=True)
@@ -109,6 +111,8 @@ class Recorded:
 
     def ratio(self, design: Architecture, reference: Architecture, near: float | None = None) -> Timed:
         """The medians' ratio, its range that of the runs; see `Clock`."""
+        from ablation.solver import Timed  # its numpy takes longer to import than `launch --help` has
+
         own, how = self._times(design)
         other, _ = self._times(reference)
         middle = statistics.median(other)

@@ -18,7 +18,7 @@ from ablation.errors import UserError
 from ablation.sweep import Sweep
 from analysis.collect import Study
 from analysis.document import document
-from analysis.figures import FIGURES, applicable, draw, style, to_png, to_svg
+from analysis.figures import FIGURES, applicable, draw, style, write_figure, write_figures
 from analysis.findings import Finding
 from analysis.html import to_html
 from analysis.latex import to_latex
@@ -161,8 +161,7 @@ def _build(folder: Path, content: Content) -> None:
     for name in ("figures", "tables"):
         (folder / name).mkdir()
     with style():
-        for name, figure in content.draw().items():
-            write_figure(folder / "figures", name, figure)
+        write_figures(folder / "figures", content.draw())
     for name, frame in content.tables.items():
         (folder / "tables" / f"{name}.csv").write_text(to_csv(frame), encoding="utf-8")
     (folder / "report.md").write_text(to_markdown(content.document), encoding="utf-8")
@@ -173,11 +172,3 @@ def _build(folder: Path, content: Content) -> None:
             text = to_latex(block, f"{content.name}-{block['name']}")
             (folder / "tables" / f"{block['name']}.tex").write_text(text, encoding="utf-8")
     (folder / "references.bib").write_text(content.references, encoding="utf-8")
-
-
-def write_figure(folder: Path, name: str, figure: Figure) -> list[Path]:
-    """Write a figure as SVG and PNG; the paths."""
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
-    paths[0].write_text(to_svg(figure), encoding="utf-8")
-    paths[1].write_bytes(to_png(figure))
-    return paths

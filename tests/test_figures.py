@@ -1,6 +1,7 @@
 """Figures draw what the frames hold, with t-intervals, and always the same bytes."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -19,9 +20,11 @@ from analysis.figures import (
     draw,
     error_vs_cardinality,
     error_vs_cost,
+    files,
     learning_curves,
     style,
     to_svg,
+    write_figures,
 )
 from analysis.figures.errors import COSTS, front
 from analysis.figures.spread import class_differences as draw_classes
@@ -411,3 +414,24 @@ def test_costs_that_all_arms_share_are_not_drawn(tmp_path):
     found = collect(sweep, runs)
     known = applicable(findings(sweep, found), found)
     assert "error_vs_params" not in known and "error_vs_activations" in known and "ladder_residuals" in known
+
+
+def written(folder, study, cores, monkeypatch):
+    """The bytes of two of a study's figures, written where there are so many cores."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    folder.mkdir()
+    with style():
+        write_figures(folder, draw(*study, only=["contrasts", "error_vs_macs"]))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_figures_are_the_same_however_many_cores_write_them(study, tmp_path, monkeypatch):
+    one, three = (written(tmp_path / str(cores), study, cores, monkeypatch) for cores in (1, 3))
+    assert one == three
+    assert sorted(one) == [f"{name}.{form}" for name in ("contrasts", "error_vs_macs") for form in ("png", "svg")]
+
+
+def test_a_process_that_dies_while_it_writes_figures_costs_no_figure(study, tmp_path, monkeypatch):
+    here, to_svg_here = os.getpid(), files.to_svg
+    monkeypatch.setattr(files, "to_svg", lambda figure: to_svg_here(figure) if os.getpid() == here else os._exit(9))
+    assert len(written(tmp_path / "figures", study, 2, monkeypatch)) == 4

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.v2.functional as T
 from jpegs import WNIDS, folder, open_at, pack_train, pack_val, pictures, recipe, write_tree
 from PIL import Image
 
@@ -287,3 +288,15 @@ def test_a_disk_that_fills_up_is_a_warning_and_leaves_no_part(tars, disk, monkey
 
 def test_a_tree_is_not_copied_and_says_so(tree, disk):
     assert "only tars are copied" in open_at(tree).warnings[0]
+
+
+@pytest.mark.parametrize("decoder", ["pil", "torchvision"])
+def test_bytes_until_the_device_are_the_floats_of_torchvisions_own_way(tree, decoder):
+    images, plain = open_at(tree, decoder=decoder), []
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (images.dataset.facts.mean, images.dataset.facts.std))
+    for file in images.held_out:
+        picture = T.center_crop(T.resize(open_picture(file, decoder), [73], antialias=True), [64])
+        pixels = picture if decoder == "torchvision" else T.pil_to_tensor(picture)
+        plain.append((T.to_dtype(pixels, torch.float32, scale=True) - mean) / std)
+    shown = torch.cat([x for x, _ in images.evaluation()])
+    assert torch.equal(shown, torch.stack(plain)) and shown.is_contiguous(memory_format=torch.channels_last)

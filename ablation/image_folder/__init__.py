@@ -12,7 +12,7 @@ from torch import Tensor
 from ablation.data import ALL, EVALUATION_BATCH, Batch, Subset, sequence, split
 from ablation.dataset import Dataset
 from ablation.errors import UserError
-from ablation.image_folder.augment import Augment, Centre
+from ablation.image_folder.augment import Augment, Centre, to_float
 from ablation.image_folder.decode import Picture, open_picture
 from ablation.image_folder.files import File
 from ablation.image_folder.listing import class_names, train_files, train_listing, val_files
@@ -73,8 +73,8 @@ class ImageFolders:
         mean = torch.tensor(self.dataset.facts.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.dataset.facts.std, device=self.device).view(3, 1, 1)
         for images, labels in loader.batches(steps, view, pin=self.device != "cpu"):
-            images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-            yield (images - mean) / std, labels.to(self.device, non_blocking=True)
+            images = to_float(images.to(self.device, non_blocking=True))
+            yield images.sub_(mean).div_(std), labels.to(self.device, non_blocking=True)
 
 
 def _root(dataset: Dataset, root: Path | None) -> Path:

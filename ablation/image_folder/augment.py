@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torchvision.transforms.v2.functional as T
 from PIL import Image
@@ -28,9 +29,9 @@ class Centre:
         self.side = resolution
 
     def __call__(self, image: Picture, at: int) -> Tensor:
-        """(3, resolution, resolution), float32 in 0..1."""
+        """(3, resolution, resolution), uint8."""
         resized = T.resize(image, [round(self.side * CROP_RATIO)], antialias=True)
-        return _float(T.center_crop(resized, [self.side]))
+        return _tensor(T.center_crop(resized, [self.side]))
 
 
 class Augment:
@@ -39,9 +40,11 @@ class Augment:
     def __init__(self, resolution: int, recipe: Recipe, seed: int, epoch: int) -> None:
         self.side = recipe.train_resolution or resolution
         self.augment, self.key, self.trivial = recipe.augment, (seed, "augment", epoch), (seed, "trivial", epoch)
+        self.colours = not {"jitter", "lighting"}.isdisjoint(recipe.augment)
 
     def __call__(self, image: Picture, at: int) -> Tensor:
-        """The image at place `at` of the epoch: (3, resolution, resolution), float32."""
+        """The image at place `at` of the epoch: (3, resolution, resolution), uint8; float32 in 0..1 where the recipe
+        changes its colours."""
         random = stream(*self.key, at)
         image = self._frame(image, random)
         flip = torch.rand((), generator=random) < 0.5
@@ -49,7 +52,10 @@ class Augment:
             image = T.horizontal_flip(image)
         if "trivial" in self.augment:
             image = trivial.change(image, *self.trivial, at)
-        pixels = _float(image)
+        pixels = _tensor(image)
+        if not self.colours:
+            return pixels
+        pixels = to_float(pixels)
         factors, turn = 1 + 0.4 * (2 * torch.rand(3, generator=random) - 1), torch.randperm(3, generator=random)
         if "jitter" in self.augment:
             pixels = _jitter(pixels, factors.tolist(), turn.tolist())
@@ -67,8 +73,14 @@ class Augment:
         return T.center_crop(resized, [self.side])
 
 
-def _float(image: Picture) -> Tensor:
-    pixels = T.pil_to_tensor(image) if isinstance(image, Image.Image) else image
+def _tensor(image: Picture) -> Tensor:
+    if isinstance(image, Image.Image):  # torchvision's own way copies the pixels once more
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return image
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 in 0..255 -> float32 in 0..1; float32 as it is."""
     return T.to_dtype(pixels, torch.float32, scale=True)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from ablation.data import Batch
 from ablation.errors import UserError
@@ -31,7 +31,10 @@ class Loader:
         """Names of the images that could not be decoded, of all steps that were handed out."""
 
     def batches(self, steps: list[Places], view: Callable[[Picture, int], Tensor], pin: bool) -> Iterator[Batch]:
-        """Images (n, 3, side, side), float32 in 0..1, and labels. Raises UserError where an image stops the run."""
+        """Images as `view` gives them, (n, 3, side, side) in channels-last memory, and labels.
+
+        Raises UserError where an image stops the run.
+        """
         workers = max(1, len(os.sched_getaffinity(0)) - 1) if hasattr(os, "sched_getaffinity") else 2
         loader: DataLoader[Made] = DataLoader(
             Steps(self, steps, view),  # type: ignore[arg-type]
@@ -87,4 +90,5 @@ class Steps:
         except UserError as error:  # raised here, it would reach the user with a worker's traceback in it
             return torch.empty(0), torch.empty(0), [], error
         labels = torch.tensor([self.loader.files[index].label for index, _ in self.steps[step]])
-        return torch.stack(images), labels, broken, None
+        together = default_collate([image.permute(1, 2, 0) for image in images])  # in memory that processes share
+        return together.permute(0, 3, 1, 2), labels, broken, None

@@ -15,7 +15,6 @@ from ablation.errors import UserError
 from ablation.family import FamilyDesign
 from ablation.launch.request import Request, check_shares, place
 from ablation.launches import Launch, new_launch
-from ablation.price import check_limit, price
 from ablation.registration import changes, register, registrations, related
 from ablation.run import prepare
 from ablation.site import load_site
@@ -102,6 +101,8 @@ class Limits:
 
 def carry_out(request: Request, limits: Limits, *, detach: bool, as_json: bool) -> int:
     """Price what is to start, start it unless that is too much, and wait where that was asked for; the exit code."""
+    from ablation.price import check_limit, price
+
     board = read_board(request.sweep, request.runs)
     todo, others = request.todo(board), board.ids("running", "waiting")
     cost = price(request.sweep, request.runs, todo, throughput=limits.throughput, workers=side_by_side(request))

@@ -31,18 +31,20 @@ def show_plan(request: Request, board: Board, price: Price, *, as_json: bool) ->
 
 def plan_rows(request: Request, board: Board, price: Price) -> list[dict[str, Any]]:
     """A row a run; GPU-hours of those that would start, where they are known."""
-    arms = {(panel.name, arm.name): arm for panel in request.sweep.panels for arm in panel.arms}
+    every = [(panel.name, arm) for panel in request.sweep.panels for arm in panel.arms]
+    arms = {(panel, arm.name): (arm.design.name, arm.cost) for panel, arm in every}  # a name takes longer than a row
     return [
         {
             "id": row.id,
             "panel": row.panel,
             "arm": row.arm,
-            "design": arms[row.panel, row.arm].design.name,
+            "design": name,
             "seed": row.seed,
-            "params": arms[row.panel, row.arm].cost.params,
-            "macs": arms[row.panel, row.arm].cost.macs,
+            "params": cost.params,
+            "macs": cost.macs,
             "state": row.state,
             "gpu_hours": price.runs.get(row.id),
         }
         for row in board.rows
+        for name, cost in [arms[row.panel, row.arm]]
     ]

@@ -18,6 +18,7 @@ from analysis.collect import Study
 from analysis.figures.contrasts import contrasts
 from analysis.figures.designs import design_space, ladder_residuals
 from analysis.figures.errors import COSTS, error_by_arm, error_vs_cardinality, error_vs_cost
+from analysis.figures.files import write_figure, write_figures
 from analysis.figures.spread import class_differences as draw_classes
 from analysis.figures.spread import error_distributions
 from analysis.figures.style import axes, called, height, names, style, to_png, to_svg
@@ -43,6 +44,8 @@ __all__ = [
     "style",
     "to_png",
     "to_svg",
+    "write_figure",
+    "write_figures",
 ]
 
 

@@ -88,6 +88,12 @@ def to_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
+def keep_layout(figure: Figure) -> None:
+    """Leave everything where it was last drawn: laying it out again takes as long as drawing it."""
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
+
+
 def colours(count: int) -> list[Any]:
     """Colours that colour-blind people tell apart; they come round again after ten."""
     palette = sns.color_palette("colorblind")

@@ -1,57 +1,40 @@
-"""Run folders to frames: cold and from the cache, against pandas, file by file; from 1 run to 10,000."""
+"""Run folders to frames: cold and from the cache, against pandas, file by file."""
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import shutil
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import Comparison, seconds
+from measure import Pair, seconds
 
 from ablation.run import Run, RunPaths
 from ablation.sweep import Sweep
-from analysis.cache import FOLDER, SETTLED
+from analysis.cache import FOLDER
 from analysis.collect import collect
 
 sys.path.append(str(Path(__file__).parents[1]))
 from studies import draw, sweep_fields, write_run, write_sweep
 
 EPOCHS = 90
-SHAPES = {1: (1, 1), 10: (10, 1), 100: (20, 5), 1_000: (20, 50), 10_000: (20, 500)}
-"""Runs: arms, seeds."""
 NAMES = ("resnet11_1x8d", *(f"resnext11_{paths}x{width}d" for paths in (2, 3, 4, 6, 8) for width in (2, 3, 4, 5)))
 
 
-def compare(quick: bool) -> list[Comparison]:
-    """Every comparison of this benchmark."""
-    gc.collect()
-    gc.freeze()  # what other benchmarks hold is not to be walked through, on either side
-    sizes = [runs for runs in SHAPES if not quick or runs <= 100]
-    return [comparison for runs in sizes for comparison in _compare(runs, repeats=1 if quick else 2)]
+COLD = "run folders, joined and parsed in parallel; the cache written"
+WARM = "the cache, each folder's files looked at"
+PANDAS = "pandas, file by file"
 
 
-def _compare(runs: int, repeats: int) -> list[Comparison]:
-    with tempfile.TemporaryDirectory(prefix="collecting.") as name:
-        folder = Path(name)
-        sweep = make(folder, *SHAPES[runs])
-        time.sleep(SETTLED)  # the cache trusts no file that changed a moment ago
-        if runs <= 1_000:
-            _agree(sweep, folder / "runs")
-        measured = [_measure(sweep, folder / "runs") for _ in range(repeats)]
-    what, other = f"collect {runs:,} {'run' if runs == 1 else 'runs'} of {EPOCHS} epochs", "pandas, file by file"
-    cold = [(cold, plain) for cold, plain, _ in measured]
-    warm = [(warm, plain) for _, plain, warm in measured]
-    return [
-        Comparison(f"{what}, cold", "run folders, joined and parsed in parallel; the cache written", other, "s", cold),
-        Comparison(f"{what}, warm", "the cache, each folder's files looked at", other, "s", warm),
-    ]
+def compare(sweep: Sweep, runs: Path, repeats: int) -> tuple[list[Pair], list[Pair]]:
+    """Seconds of ours without a cache, and with one, each beside pandas'."""
+    if len(sweep.runs()) <= 1_000:
+        _agree(sweep, runs)
+    measured = [_measure(sweep, runs) for _ in range(repeats)]
+    return [(cold, plain) for cold, plain, _ in measured], [(warm, plain) for _, plain, warm in measured]
 
 
 def _measure(sweep: Sweep, runs: Path) -> tuple[float, float, float]:

@@ -10,7 +10,10 @@ from pathlib import Path
 IDLE = 0.5
 OTHERS = 0.05
 """Cores that other processes may keep busy before the figures carry a note."""
-LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "typer", "pydantic")
+LIBRARIES = (
+    *("torch", "torchvision", "timm", "fvcore", "thop", "ptflops", "pandas", "seaborn", "numpy", "pillow", "typer"),
+    "pydantic",
+)
 
 
 def describe() -> dict[str, str]:

@@ -6,10 +6,11 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import timm
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchvision import transforms
+from torchvision import models, transforms
 from torchvision.datasets import FashionMNIST
 from torchvision.models.resnet import Bottleneck
 
@@ -69,17 +70,26 @@ def as_torchvision(train: Pixels, test: Pixels, root: Path) -> None:
             (folder / name).write_bytes(header + tensor.contiguous().numpy().tobytes())
 
 
-def open_loader(root: Path, dataset: Dataset, recipe: Recipe) -> DataLoader:
-    """PIL images, transformed one at a time in this process."""
-    flip = [transforms.RandomHorizontalFlip()] if "flip" in recipe.augment else []
+def open_loader(root: Path, dataset: Dataset, recipe: Recipe, workers: int = 0, part: str = "train") -> DataLoader:
+    """PIL images, transformed one at a time, by v1 transforms, in this process or in workers."""
+    flip = [transforms.RandomHorizontalFlip()] if "flip" in recipe.augment and part == "train" else []
     to_floats = [transforms.PILToTensor(), transforms.ConvertImageDtype(torch.float)]
     normal = transforms.Normalize(dataset.facts.mean, dataset.facts.std)
-    images = FashionMNIST(root, train=True, transform=transforms.Compose([*flip, *to_floats, normal]))
-    return DataLoader(images, batch_size=recipe.batch, shuffle=True, num_workers=0)
+    images = FashionMNIST(root, train=part == "train", transform=transforms.Compose([*flip, *to_floats, normal]))
+    return DataLoader(images, batch_size=recipe.batch, shuffle=part == "train", num_workers=workers)
 
 
-def train(network: nn.Module, loader: DataLoader, recipe: Recipe, stop: Callable[[], object]) -> None:
-    """fp32, contiguous, until `stop` says so; the meters of the reference script are kept."""
+def train(
+    network: nn.Module,
+    loader: DataLoader,
+    recipe: Recipe,
+    stop: Callable[[], object],
+    rate: Callable[[int], float] | None = None,
+) -> None:
+    """fp32, contiguous, until `stop` says so; the meters of the reference script are kept.
+
+    `rate`: the learning rate of each step (from 0); constant without it.
+    """
     optimiser = torch.optim.SGD(
         network.parameters(),
         lr=recipe.lr / 2,
@@ -91,6 +101,8 @@ def train(network: nn.Module, loader: DataLoader, recipe: Recipe, stop: Callable
     network.train()
     while True:
         for images, labels in loader:
+            if rate:
+                optimiser.param_groups[0]["lr"] = rate(len(meters))
             logits = network(images)
             loss = criterion(logits, labels)
             optimiser.zero_grad()
@@ -102,7 +114,24 @@ def train(network: nn.Module, loader: DataLoader, recipe: Recipe, stop: Callable
 
 
 @torch.inference_mode()
+def evaluate(network: nn.Module, loader: DataLoader) -> float:
+    """Top-1 error, percent, over every image; running statistics."""
+    network.eval()
+    wrong = sum(int((network(images).argmax(1) != labels).sum()) for images, labels in loader)
+    return 100 * wrong / len(loader.dataset)
+
+
+@torch.inference_mode()
 def accuracy(logits: Tensor, labels: Tensor) -> list[float]:
     """Percent of the batch within the first guess, and within five."""
     hits = logits.topk(5, 1).indices.t() == labels[None]
     return [hits[:k].flatten().sum(dtype=torch.float32).mul(100 / len(labels)).item() for k in (1, 5)]
+
+
+def library_network(library: str, name: str, channels: int, classes: int) -> nn.Module:
+    """torchvision's or timm's own network of this name, for so many channels and classes."""
+    if library == "timm":
+        return timm.create_model(name, in_chans=channels, num_classes=classes)
+    network = getattr(models, name)(num_classes=classes)
+    network.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+    return network

@@ -7,13 +7,14 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+import growth
 import machine
 from measure import Comparison, line
-from table import Results, page, write_csv
+from table import page, write_csv
 
 from ablation.run import provenance
 
-BENCHMARKS = ("counting", "training", "planning", "collecting", "launching")
+BENCHMARKS = ("counting", "training", "profiling", "loading", "planning", "launching", "drawing", "growing")
 REPORTS = Path(__file__).parents[2] / "reports" / "benchmarks"
 
 
@@ -24,13 +25,13 @@ def main() -> None:
     about = {"date": origin["created"][:10], "commit": _commit(origin), **machine.describe()}
     print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
     notes = _notes(before)
-    results = {name: measure(name, options.quick, notes) for name in options.names or BENCHMARKS}
+    measured = {name: measure(name, options.quick, notes) for name in options.names or BENCHMARKS}
     about["whole run"] = f"{time.monotonic() - start:.0f} s; load before it {before:.2f} (1-minute average)"
     print(f"whole run: {about['whole run']}", *notes, sep="\n")
     if options.quick or options.names:
         print("nothing written: that takes a whole run, neither --quick nor in part")
     else:
-        write(results, about, notes)
+        write(measured, about, notes)
 
 
 def parse() -> argparse.Namespace:
@@ -46,26 +47,31 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def measure(name: str, quick: bool, notes: list[str]) -> list[Comparison]:
-    """One benchmark's comparisons, printed; a note where other processes took part of the machine meanwhile."""
+def measure(name: str, quick: bool, notes: list[str]) -> tuple[list[Comparison], list[str]]:
+    """One benchmark's comparisons and what follows from them, printed; a note where others kept the machine busy."""
     start, others = time.monotonic(), machine.others_seconds()
-    comparisons = import_module(name).compare(quick)
-    print(*map(line, comparisons), sep="\n", flush=True)
+    benchmark = import_module(name)
+    comparisons = benchmark.compare(quick)
+    said = benchmark.remarks(comparisons) if hasattr(benchmark, "remarks") else []
+    print(*map(line, comparisons), *said, sep="\n", flush=True)
     if others is not None:
         busy = (machine.others_seconds() - others) / (time.monotonic() - start)
         print(f"({name}: other processes kept {busy:.2f} cores busy)")
         if busy > machine.OTHERS:
             notes.append(f"{name}: other processes kept {busy:.2f} cores busy meanwhile")
-    return comparisons
+    return comparisons, said
 
 
-def write(results: Results, about: dict[str, str], notes: list[str]) -> None:
-    """CSV files and the page."""
+def write(measured: dict[str, tuple[list[Comparison], list[str]]], about: dict[str, str], notes: list[str]) -> None:
+    """CSV files, the figure of growth and the page."""
     REPORTS.mkdir(parents=True, exist_ok=True)
+    results = {name: comparisons for name, (comparisons, _) in measured.items() if comparisons}
     for name, comparisons in results.items():
         write_csv(REPORTS / f"{name}.csv", comparisons)
-    (REPORTS / "README.md").write_text(page(results, about, notes))
-    print(f"written: {', '.join(f'reports/benchmarks/{name}.csv' for name in results)}, reports/benchmarks/README.md")
+    (REPORTS / "growing.svg").write_text(growth.figure(results["growing"]))
+    said = [remark for _, remarks in measured.values() for remark in remarks]
+    (REPORTS / "README.md").write_text(page(results, about, notes, said))
+    print(f"written: reports/benchmarks/README.md, growing.svg, {', '.join(f'{name}.csv' for name in results)}")
 
 
 def _commit(origin: dict) -> str:
