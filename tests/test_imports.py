@@ -60,7 +60,7 @@ ABLATION = {
     "loss": May("execution", heavy="top"),
     "average": May("recipe", heavy="top"),
     "augment": May("data network recipe", heavy="top"),
-    "trivial": May("network", heavy="top"),
+    "trivial": May("data network", heavy="top"),
     "settings": May(),
     "packing": May("design family network", heavy="top"),
     "kernels": May("execution packing records run", heavy="top"),
