@@ -1,8 +1,9 @@
 """Images: where they come from, how they are split, ordered and augmented. What they are is `dataset.py`'s.
 
 Order and augmentation are functions of (seed, epoch, step) alone: the same for every arm, on every device, and after
-a resume. Small data sets live in memory (the device's, if it is a GPU) and are augmented there, a batch at a time, by draws
-that are made on the CPU and sent an epoch at a time; trees of image files are decoded by worker processes, each image from its own stream.
+a resume. Small data sets live in memory (the device's, if it is a GPU) and are augmented there, a batch at a time; the
+draws are made on the CPU and sent an epoch at a time. Trees of image files are decoded by worker processes, each image
+from its own stream.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def _look(network: nn.Module, images: Images, execution: Execution, share: slice
     losses, counts, rights, truths = [], [], [], []
     for pixels, labels in images.evaluation(share, view.resolution):
         with execution.autocast():
-            logits = network(pixels.to(execution.dtype))
+            logits = network(execution.ready(pixels))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         asked, truth, labels = _among(view.subset, logits, labels)
         losses.append(F.cross_entropy(asked, truth, reduction="sum"))

@@ -65,6 +65,10 @@ ABLATION = {
     "packing": May("design family network", heavy="top"),
     "kernels": May("execution packing records run", heavy="top"),
     "step": May("design family data execution loss network packing recipe", heavy="top"),
+    "graphs": May("family data network step", heavy="top"),
+    "layouts": May("execution graphs records run settings step", heavy="top"),
+    "prefetch": May("data", heavy="top"),
+    "mps": May(),
     "stopwatch": May("design solver family execution recipe step", heavy="top"),
     "timings": May("design solver family records run"),
     "measured": May("dataset run schema timings"),
@@ -76,7 +80,7 @@ ABLATION = {
     "evaluate": May("data dataset distributed execution shares", heavy="top"),
     "train": May(
         "design family data execution kernels network checkpoint records run seal step settings shares distributed "
-        "accumulate evaluate augment average loss watchdog",
+        "accumulate evaluate augment average loss graphs layouts prefetch watchdog",
         heavy="top",
     ),
     "signals": May(),
@@ -84,7 +88,7 @@ ABLATION = {
     "watchdog": May(),
     "crew": May("memory signals"),
     "worker": May("checkpoint claim data distributed execution memory records run slurm train watchdog", heavy="top"),
-    "job": May("signals", "crew distributed run train worker", heavy="inside"),
+    "job": May("signals", "crew distributed mps run train worker", heavy="inside"),
     "snapshot": May("family records run"),
     "progress": May("board records slurm sweep"),
     "plan": May(

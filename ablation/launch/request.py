@@ -18,12 +18,11 @@ from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
 STARTABLE = ("failed", "missing")
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels")
+SETTINGS = (
+    *("gpus", "threads", "checkpoint_minutes", "micro_batch"),
+    *("kernels", "hang_minutes", "graph", "fastest"),
+)
 """Of a sweep's resources, what a run's settings take over."""
-
-
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "hang_minutes")
-"""What of a sweep's resources its workers are told."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class Request:
             data=tuple(self.data.items()),
             scratch=self.site.scratch_folder(),
             side_by_side=resources.side_by_side,
+            mps=resources.mps and resources.gpus != 0 and resources.side_by_side > 1,
             ranks=resources.ranks,
             minutes=minutes,
             requeue=requeue,
