@@ -31,7 +31,7 @@ def main() -> int:
     if options.resume:
         unpack(options.resume, runs)
     code = launch(options, runs, environment)
-    pack(runs, archive)
+    pack(runs, archive, weights=options.weights)
     finished = len(list(runs.glob("*/*/result.json")))
     print(f"{finished} runs finished in all; run folders: {archive} ({archive.stat().st_size / 1e6:.1f} MB)")
     return code
@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=530, help="seconds in all")
     parser.add_argument("--data", type=Path, help="where Fashion-MNIST lies; else as for a launch")
     parser.add_argument("--wheels", type=Path, help="a folder of wheels for what is not installed here")
+    parser.add_argument("--weights", action="store_true", help="pack the final weights of finished runs, too")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as `ablation.launch --set`")
     return parser.parse_args()
 
@@ -68,11 +69,11 @@ def launch(options: argparse.Namespace, runs: Path, environment: dict[str, str])
         return process.wait()
 
 
-def pack(runs: Path, archive: Path) -> None:
+def pack(runs: Path, archive: Path, *, weights: bool) -> None:
     """All run folders, with the checkpoints of those that are not done, as one file; whole or not at all."""
     spare = archive.with_suffix(".part")
     with tarfile.open(spare, "w:gz", compresslevel=1) as tar:
-        tar.add(runs, "runs")
+        tar.add(runs, "runs", filter=lambda item: item if weights or not item.name.endswith("/weights.pt") else None)
     spare.rename(archive)
 
 
