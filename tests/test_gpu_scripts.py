@@ -57,7 +57,8 @@ def test_every_section_of_the_gpu_benchmarks_works(script, tmp_path):
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert {row["section"] for row in rows} == {"tests", "network", "ladder", "runs", "convs"}
     said = {row["what"] for row in rows}
-    assert {"ours over torchvision", "2 runs over one at a time, taking turns", "timm is not installed"} <= said
+    assert {"ours over torchvision", "2 runs over one at a time, taking turns"} <= said
+    assert any(what.startswith("timm is not installed") for what in said)
     assert all(float(row["value"]) > 0 for row in rows if row["unit"] in ("img/s", "ms"))
     assert all(what in page.read_text() for what in said)
 

@@ -35,7 +35,7 @@ SMALL = {
 def network(bench: Bench) -> None:
     """ResNeXt-101 32x4d at 224: ours against torchvision's and timm's; share of the peak of arithmetic and memory."""
     design = design_from_name("resnext50_32x4d" if bench.quick else "resnext101_32x4d")
-    design = replace(design, resolution=32) if bench.quick else design
+    design = replace(design, resolution=32, blocks=(1, 1, 1, 1)) if bench.quick else design
     batch, found = _batch_that_fits(bench, 2 if bench.quick else 128, lambda size: _against_peers(bench, design, size))
     best = [batch / second for second in found["ours"]]
     bench.row(
@@ -78,12 +78,13 @@ def _against_peers(bench: Bench, design: Design, batch: int) -> dict[str, list[f
 
     theirs = ResNet(Bottleneck, list(design.blocks), groups=design.cardinality, width_per_group=design.widths[0])
     steps = {"torchvision": eager(bench, theirs, design, batch)}
-    if importlib.util.find_spec("timm"):
+    try:
         import timm
 
-        steps["timm"] = eager(bench, timm.create_model(design.name), design, batch)
-    else:
-        bench.say("timm is not installed")
+        theirs = timm.create_model("resnext50_32x4d" if bench.quick else design.name)
+        steps["timm"] = eager(bench, theirs, design, batch)
+    except ImportError as error:
+        bench.say(f"timm is not installed: {error}")
     steps["ours"] = ours(bench, design, batch)
     return in_turn(bench, steps, for_seconds=1.0)
 
@@ -207,14 +208,16 @@ def runs(bench: Bench) -> None:
 
 
 def tests(bench: Bench) -> None:
-    """`pytest -m gpu` on the files that hold such tests; in quick mode they are only collected."""
+    """`pytest -m gpu` on the files that hold such tests; in quick mode they are only counted."""
     if not importlib.util.find_spec("pytest"):
         bench.say("pytest is not installed")
         return
     files = [str(path) for path in sorted((ROOT / "tests").glob("test_*.py")) if "mark.gpu" in path.read_text()]
+    if bench.quick:
+        bench.row("files with GPU tests", len(files), "")
+        return
     environment = os.environ | ({"ABLATION_DATA": str(bench.data)} if bench.data else {})
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", *files]
-    command += ["--collect-only"] if bench.quick else []
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     print(done.stdout[-6000:], done.stderr[-2000:], flush=True)
     last = (done.stdout.strip().splitlines() or ["nothing"])[-1].strip("= ")
