@@ -6,11 +6,13 @@ What is measured is written after each section: reports/benchmarks/<device>.csv 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,8 @@ import wheels
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports" / "benchmarks"
+LEAVING = 10
+"""Seconds that a section may take to clear up once it is told to end."""
 FIELDS = ("section", "what", "value", "low", "high", "unit", "note")
 GOALS = """\
 | goal, on one H100 | row |
@@ -94,6 +98,7 @@ def bench(options: argparse.Namespace, name: str, seconds: float) -> Any:
 
 def run_section(options: argparse.Namespace, section: Any) -> int:
     """What a section's own process does: end early enough to be heard."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # MPS and the processes below it end with it
     section(bench(options, options.section, 0.8 * options.seconds))
     return 0
 
@@ -111,8 +116,12 @@ def measure(options: argparse.Namespace, name: str, share: float, section: Any) 
         try:
             return process.wait(share) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)  # its own children, too
             print(f"{name}: cut off at its limit", flush=True)
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LEAVING)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it had started, too
             return False
 
 
