@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,20 +43,20 @@ def _measure(bench: Bench, how: str) -> None:
     counts = (1, 2) if bench.quick else COUNTS
     alone: list[float] = []
     with _processes(bench, max(counts)) as processes:
-        for count in counts:
+        for many in counts:
             if bench.late:
-                bench.say(f"{count} runs, {how}: no time")
+                bench.say(f"{many} runs, {how}: no time")
                 continue
-            rates = [_throughput(processes[:count]) for _ in range(1 if bench.quick else 3)]
+            rates = [_throughput(processes[:many]) for _ in range(1 if bench.quick else 3)]
             alone = alone or rates
-            bench.row(f"{count} runs at a time, {how}", rates, "img/s", "resnext11_4x30-61-122d, batch 128, in all")
-            if count > 1:
-                against = [many / one for many, one in zip(rates, alone, strict=True)]
-                bench.row(f"{count} runs over one at a time, {how}", against, "times")
+            bench.row(f"{many} runs at a time, {how}", rates, "img/s", "resnext11_4x30-61-122d, batch 128, in all")
+            if many > 1:
+                against = [rate / one for rate, one in zip(rates, alone, strict=True)]
+                bench.row(f"{many} runs over one at a time, {how}", against, "times")
 
 
 @contextlib.contextmanager
-def _processes(bench: Bench, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+def _processes(bench: Bench, size: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that are ready to measure; ended with the context."""
     options = {"device": bench.device, "data": str(bench.data or ""), "quick": bench.quick}
     with tempfile.TemporaryDirectory() as runs:
@@ -66,7 +67,7 @@ def _processes(bench: Bench, count: int) -> Iterator[list[subprocess.Popen[str]]
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            for seed in range(count)
+            for seed in range(size)
         ]
         try:
             for process in processes:
@@ -134,15 +135,18 @@ def main(options: dict[str, Any]) -> None:
     from ablation.sweep import load_sweep
     from ablation.train import Stopped, Training
 
-    sweep = load_sweep(SWEEP)
-    run = next(run for run in sweep.runs() if run.arm.startswith("resnext11_4x")).at(options["seed"])
+    arm = next(run for run in load_sweep(SWEEP).runs() if run.arm.startswith("resnext11_4x"))
     data = Path(options["data"]) if options["data"] else None
-    settings = Settings(gpus=int(options["device"] == "cuda"), data_dir=data)
+    settings = Settings(gpus=int(options["device"] == "cuda"), data_dir=data, kernels="measured")
     print(json.dumps({"ready": True}), flush=True)
-    while sys.stdin.readline():
+    for time_ in count():
+        if not sys.stdin.readline():
+            return
         meter = Meter(*((1, 1) if options["quick"] else (20, 400)), options["device"])
-        folder = Path(tempfile.mkdtemp(dir=options["runs"]))
-        paths = RunPaths(folder, run.sweep, run.id)
+        run = arm.at(
+            1000 * time_ + options["seed"]
+        )  # a run of its own, in one study: kernels and layout are chosen once
+        paths = RunPaths(Path(options["runs"]), run.sweep, run.id)
         prepare(run, paths)
         with contextlib.suppress(Stopped):
             Training(paths, settings, meter, lambda: True).to_the_end()
