@@ -28,8 +28,7 @@ def shared_gpu() -> Iterator[Path]:
     if there := os.environ.get(VARIABLES[0]):
         yield Path(there)
         return
-    if not shutil.which(DAEMON):
-        raise UserError(f"resources.mps: there is no {DAEMON} here", remedy="Set resources.mps=false.")
+    check()
     folder = Path(tempfile.mkdtemp(prefix="mps-"))  # a socket's path may have 107 characters: not in the run's folder
     try:
         os.environ |= dict.fromkeys(VARIABLES, str(folder))
@@ -40,6 +39,12 @@ def shared_gpu() -> Iterator[Path]:
         for name in VARIABLES:
             os.environ.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check() -> None:
+    """Raises UserError where MPS can't be had."""
+    if not os.environ.get(VARIABLES[0]) and not shutil.which(DAEMON):
+        raise UserError(f"resources.mps: there is no {DAEMON} here", remedy="Set resources.mps=false.")
 
 
 def _start(folder: Path) -> None:

@@ -90,6 +90,11 @@ class Resources(_Model):
         return self.tasks or self.gpus or 1
 
     @property
+    def shares_gpu(self) -> bool:
+        """Whether MPS is wanted, and there is anything to share."""
+        return self.mps and self.gpus != 0 and self.side_by_side > 1
+
+    @property
     def ranks(self) -> int:
         """Processes that train one run together."""
         return self.nodes * self.tasks_a_node

@@ -96,7 +96,7 @@ ABLATION = {
         "sweep recipe run network stopwatch timings analysis.pilots analysis.statistics analysis.figures",
         heavy="inside",
     ),
-    "launch": May(f"{SPINE} job price shares site snapshot", "probe progress sources worker"),
+    "launch": May(f"{SPINE} job price shares site snapshot", "mps probe progress sources worker"),
     "status": May(SPINE),
     "cancel": May(SPINE),
     "clean": May(SPINE),

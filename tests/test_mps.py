@@ -5,7 +5,12 @@ import os
 import pytest
 
 from ablation.errors import UserError
+from ablation.launch.local import check_here
+from ablation.launch.request import Request
 from ablation.mps import DAEMON, VARIABLES, shared_gpu
+from ablation.schema import Resources
+from ablation.site import Site
+from ablation.sweep import load_sweep
 
 
 @pytest.fixture
@@ -58,3 +63,16 @@ def test_one_that_is_missing_or_does_not_start_is_said(daemon, monkeypatch, tmp_
     daemon(status=1)
     with pytest.raises(UserError, match="does not start"), shared_gpu():
         pass
+
+
+def test_a_launch_says_so_before_any_worker_starts(small_sweep, small_fashion, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sweep = load_sweep(small_sweep, ["resources.mps=true", "resources.side_by_side=2", "resources.gpus=1"])
+    with pytest.raises(UserError, match="there is no nvidia-cuda-mps-control here"):
+        check_here(Request(sweep, tmp_path / "runs", "local", Site(), small_fashion))
+
+
+@pytest.mark.parametrize(("gpus", "side_by_side", "wanted"), [(1, 2, True), (0, 2, False), (1, 1, False)])
+def test_it_is_for_several_runs_on_a_gpu(gpus, side_by_side, wanted):
+    assert Resources(mps=True, gpus=gpus, side_by_side=side_by_side).shares_gpu is wanted
+    assert not Resources(gpus=gpus, side_by_side=side_by_side).shares_gpu

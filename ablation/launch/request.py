@@ -65,7 +65,7 @@ class Request:
             data=tuple(self.data.items()),
             scratch=self.site.scratch_folder(),
             side_by_side=resources.side_by_side,
-            mps=resources.mps and resources.gpus != 0 and resources.side_by_side > 1,
+            mps=resources.shares_gpu,
             ranks=resources.ranks,
             minutes=minutes,
             requeue=requeue,
