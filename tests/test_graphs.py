@@ -1,5 +1,7 @@
 """A recorded step: the same numbers as the plain one, and a way on where it is not. On a GPU, as a CUDA graph."""
 
+import json
+
 import pytest
 import torch
 
@@ -8,7 +10,12 @@ from ablation.execution import Execution
 from ablation.graphs import WARM, GraphedStep, differ, suits
 from ablation.prefetch import beside
 from ablation.recipe import Recipe, recipe_fields
+from ablation.records import last_epochs, read_records
+from ablation.run import prepare
+from ablation.settings import Settings
 from ablation.step import WholeStep, first_network, optimiser_of
+from ablation.sweep import load_sweep
+from ablation.train import Training
 
 DESIGN = Design(
     blocks=(1, 1), cardinality=2, widths=(3, 6), outputs=(8, 16), stem="small", stem_width=8, channels=1, resolution=28
@@ -170,3 +177,19 @@ def test_no_step_waits_for_the_gpu():
             do(batch, 0.1, at)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_run_on_a_gpu_is_the_run_on_the_cpu(small_sweep, small_fashion, tmp_path):
+    sweep, losses = load_sweep(small_sweep, ["panels.0.recipe.lr=0.02"]), []
+    run = sweep.runs()[1]
+    for gpus in (0, 1):
+        paths = sweep.paths(tmp_path / str(gpus), run)
+        prepare(run, paths)
+        Training(paths, Settings(gpus, data_dir=small_fashion), lambda: None, lambda: True).to_the_end()
+        records = read_records(paths.log)
+        losses.append([record["train_loss"] for record in last_epochs(records)])
+    assert json.loads(paths.run_json.read_text())["execution"]["step"] == "graph"
+    assert [record for record in records if record.get("event") == "warning"] == []
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
