@@ -1,6 +1,7 @@
 """Runs of one study side by side on one device, each a process that trains as a worker does.
 
-Line in: `go`. Line out: images, and the monotonic clock, which all processes share, at start and stop.
+Line in: `make`. Line out: `ready`, when a run is under way; then, as often as agreed, line in: `go`; line out: images,
+and the monotonic clock, which all processes share, at start and stop.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "fashion_mnist_gpu.yaml"
 COUNTS = (1, 2, 4, 8, 16)
+SEGMENTS = 3
+"""Measurements of a run, all within its first epoch of 468 steps."""
 
 
 def compare(bench: Bench) -> None:
@@ -47,7 +50,7 @@ def _measure(bench: Bench, how: str) -> None:
             if bench.late:
                 bench.say(f"{many} runs, {how}: no time")
                 continue
-            rates = [_throughput(processes[:many]) for _ in range(1 if bench.quick else 3)]
+            rates = _throughput(processes[:many], 1 if bench.quick else SEGMENTS)
             alone = alone or rates
             bench.row(f"{many} runs at a time, {how}", rates, "img/s", "resnext11_4x30-61-122d, batch 128, in all")
             if many > 1:
@@ -86,40 +89,52 @@ def _hear(process: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(line)
 
 
-def _throughput(processes: list[subprocess.Popen[str]]) -> float:
-    """Images per second of all together, from the first start to the last stop."""
-    for word in ("make", "go"):  # first all get ready, then all start
-        for process in processes:
-            process.stdin.write(f"{word}\n")
-            process.stdin.flush()
-        reports = [_hear(process) for process in processes]
-    span = max(report["stop"] for report in reports) - min(report["start"] for report in reports)
-    return sum(report["images"] for report in reports) / span
+def _throughput(processes: list[subprocess.Popen[str]], segments: int) -> list[float]:
+    """Images per second of all together, from the first start to the last stop; so often."""
+    _tell(processes, "make")
+    found = []
+    for _ in range(segments):
+        reports = _tell(processes, "go")
+        span = max(report["stop"] for report in reports) - min(report["start"] for report in reports)
+        found.append(sum(report["images"] for report in reports) / span)
+    return found
+
+
+def _tell(processes: list[subprocess.Popen[str]], word: str) -> list[dict[str, Any]]:
+    """What each says to a word that all are told at once."""
+    for process in processes:
+        process.stdin.write(f"{word}\n")
+        process.stdin.flush()
+    return [_hear(process) for process in processes]
 
 
 @dataclass
 class Meter:
-    """Asked after each step whether to stop, which is where it looks at the clock."""
+    """Asked after each step whether to stop, which is where it looks at the clock and waits for its word."""
 
     warm: int
     steps: int
+    """Of a segment."""
+    segments: int
+    images: int
+    """Of a step."""
     device: str
     seen: int = 0
     start: float = 0.0
-    stop: float = 0.0
 
     def __call__(self) -> str | None:
         self.seen += 1
-        if self.seen == self.warm:
-            self._wait()
-            print(json.dumps({"ready": True}), flush=True)
-            sys.stdin.readline()
-            self.start = time.monotonic()
-        if self.seen < self.warm + self.steps:
+        done = self.seen - self.warm
+        if done < 0 or done % self.steps:
             return None
         self._wait()
-        self.stop = time.monotonic()
-        return "measured"
+        report = {"images": self.steps * self.images, "start": self.start, "stop": time.monotonic()}
+        print(json.dumps(report if done else {"ready": True}), flush=True)
+        if done == self.steps * self.segments:
+            return "measured"
+        sys.stdin.readline()
+        self.start = time.monotonic()
+        return None
 
     def _wait(self) -> None:
         if self.device == "cuda":
@@ -142,7 +157,8 @@ def main(options: dict[str, Any]) -> None:
     for time_ in count():
         if not sys.stdin.readline():
             return
-        meter = Meter(*((1, 1) if options["quick"] else (20, 400)), options["device"])
+        sizes = (1, 1, 1) if options["quick"] else (20, 140, SEGMENTS)
+        meter = Meter(*sizes, arm.recipe.batch, options["device"])
         run = arm.at(
             1000 * time_ + options["seed"]
         )  # a run of its own, in one study: kernels and layout are chosen once
@@ -150,8 +166,6 @@ def main(options: dict[str, Any]) -> None:
         prepare(run, paths)
         with contextlib.suppress(Stopped):
             Training(paths, settings, meter, lambda: True).to_the_end()
-        report = {"images": meter.steps * run.recipe.batch, "start": meter.start, "stop": meter.stop}
-        print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":
