@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ablation.data import Batch
+from ablation.data import Batch, send
 from ablation.network import stream
 from ablation.recipe import Recipe
 
@@ -52,13 +52,13 @@ class BatchAugmentation:
         erased = torch.rand(self.recipe.batch, generator=random) < self.recipe.erasing
         draws = torch.rand(self.recipe.batch, TRIES, 4, generator=random)
         boxes = rectangles(draws[self.share], *images.shape[2:]) * erased[self.share, None]
-        inside = _inside(boxes.to(images.device, non_blocking=True), *images.shape[2:])
+        inside = _inside(send(boxes, images.device), *images.shape[2:])
         return images.masked_fill(inside[:, None], 0.0)
 
     def _mix(self, images: Tensor, labels: Tensor, step: int) -> Batch:
         size = self.recipe.norm_batch
         own = slice(self.share.start // size, self.share.stop // size)
-        shares, weights = (part[own].to(images.device) for part in self._weights(step, *images.shape[2:]))
+        shares, weights = (send(part[own], images.device) for part in self._weights(step, *images.shape[2:]))
         partner = (torch.arange(len(labels), device=labels.device).view(-1, size).roll(1, 1)).flatten()
         each = torch.arange(len(labels), device=labels.device) // size
         mixed = torch.lerp(images[partner], images, weights[each, None])

@@ -1,8 +1,9 @@
 """Images: where they come from, how they are split, ordered and augmented. What they are is `dataset.py`'s.
 
 Order and augmentation are functions of (seed, epoch, step) alone: the same for every arm, on every device, and after
-a resume. Small data sets live in memory (the device's, if it is a GPU) and are augmented there, a batch at a time;
-trees of image files are decoded by worker processes, each image from its own stream.
+a resume. Small data sets live in memory (the device's, if it is a GPU) and are augmented there, a batch at a time; the
+draws are made on the CPU and sent an epoch at a time. Trees of image files are decoded by worker processes, each image
+from its own stream.
 """
 
 from __future__ import annotations
@@ -175,24 +176,32 @@ class ImagesInMemory:
 
     def batches(self, seed: int, epoch: int, first: int, share: slice = ALL) -> Iterator[Batch]:
         """Training batches of an epoch (from 0), from step `first` on; of each batch the images `share`."""
-        size = self.recipe.batch
-        indices = sequence(self.train_images, self.recipe, seed, epoch).to(self._device)
-        for step in range(first, self.train_images // size):
-            chosen = indices[step * size : (step + 1) * size]
-            pixels = self._crop(chosen, stream(seed, "augment", epoch, step), share)
-            pixels = self._change(pixels, (seed, "trivial", epoch, step), share)
-            yield self._float(pixels), self._train.labels[chosen[share]]
+        steps = range(first, self.train_images // self.recipe.batch)
+        chosen, down, right, flips = send(self._draws(seed, epoch, steps, share), self._device).unbind(1)
+        for step, *draws in zip(steps, chosen, down, right, flips.bool(), strict=True):
+            pixels = self._change(self._crop(*draws), (seed, "trivial", epoch, step), share)
+            yield self._float(pixels), self._train.labels[draws[0]]
 
-    def _crop(self, chosen: Tensor, random: torch.Generator, share: slice) -> Tensor:
-        """The images `share` of those chosen, uint8; every image's draw is made, whoever needs it."""
-        shape = (len(chosen), 1)
-        down, right = (torch.randint(2 * self._pad + 1, shape, generator=random)[share] for _ in range(2))
-        flips = torch.randint(2, shape, generator=random)[share].to(self._device).bool()
-        down, right, chosen = down.to(self._device), right.to(self._device), chosen[share]
+    def _draws(self, seed: int, epoch: int, steps: range, share: slice) -> Tensor:
+        """(steps, 4, images of a share), int64: which image, how far down and right it is cropped, whether it is
+        flipped. On the CPU, whatever the device; every image's draw is made, whoever needs it.
+        """
+        size = self.recipe.batch
+        indices = sequence(self.train_images, self.recipe, seed, epoch)
+        found = [torch.empty(0, 4, size, dtype=torch.int64)]
+        for step in steps:
+            random = stream(seed, "augment", epoch, step)
+            shifts = [torch.randint(2 * self._pad + 1, (size, 1), generator=random)[:, 0] for _ in range(2)]
+            flips = torch.randint(2, (size, 1), generator=random)[:, 0]
+            found.append(torch.stack([indices[step * size : (step + 1) * size], *shifts, flips])[None])
+        return torch.cat(found)[:, :, share].contiguous()
+
+    def _crop(self, chosen: Tensor, down: Tensor, right: Tensor, flips: Tensor) -> Tensor:
+        """The chosen images, uint8, from so far down and right in their frame, and flipped."""
         rows, columns = self._rows.expand(len(chosen), -1), self._rows.expand(len(chosen), -1)
         if "flip" in self.recipe.augment:
-            columns = torch.where(flips, columns.flip(1), columns)
-        rows, columns = rows + down, columns + right
+            columns = torch.where(flips[:, None], columns.flip(1), columns)
+        rows, columns = rows + down[:, None], columns + right[:, None]
         return self._train.images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     def _change(self, pixels: Tensor, key: tuple[object, ...], share: slice) -> Tensor:
@@ -217,6 +226,13 @@ class ImagesInMemory:
     def _float(self, pixels: Tensor) -> Tensor:
         """Normalised, (n, channels, height, width) with channels last in memory."""
         return ((pixels.float() - self._mean) / self._std).permute(0, 3, 1, 2)
+
+
+def send(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """A CPU tensor on a device, with nobody waiting: a GPU fetches it from pinned memory when its turn comes."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _resized(images: Tensor, resolution: int | None) -> Tensor:

@@ -87,16 +87,28 @@ def further(
 @torch.inference_mode()
 def _look(network: nn.Module, images: Images, execution: Execution, share: slice, view: View) -> list[Seen]:
     network.eval()
-    seen = []
+    losses, counts, rights, truths = [], [], [], []
     for pixels, labels in images.evaluation(share, view.resolution):
         with execution.autocast():
-            logits = network(pixels.to(execution.dtype))
+            logits = network(execution.ready(pixels))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         asked, truth, labels = _among(view.subset, logits, labels)
-        loss = F.cross_entropy(asked, truth, reduction="sum").item()
+        losses.append(F.cross_entropy(asked, truth, reduction="sum"))
         hits = asked.topk(min(5, asked.shape[1])).indices == truth[:, None]
-        seen.append((loss, int(hits.any(1).sum()), hits[:, 0].cpu().numpy(), labels.cpu().numpy()))
-    return seen
+        counts.append(hits.any(1).sum())
+        rights.append(hits[:, 0])
+        truths.append(labels)
+    return _read(losses, counts, rights, truths)
+
+
+def _read(losses: list[Tensor], counts: list[Tensor], rights: list[Tensor], truths: list[Tensor]) -> list[Seen]:
+    """What all batches left on the device, fetched at the end: no batch waits for the one before."""
+    if not losses:
+        return []
+    sizes = [len(right) for right in rights]
+    right, labels = (torch.cat(parts).cpu().split(sizes) for parts in (rights, truths))
+    sums = zip(torch.stack(losses).tolist(), torch.stack(counts).tolist(), strict=True)
+    return [(*both, r.numpy(), t.numpy()) for both, r, t in zip(sums, right, labels, strict=True)]
 
 
 def _among(subset: Subset | None, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

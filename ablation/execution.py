@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ablation.errors import UserError
 from ablation.run import RunPaths, read_json, write_json
@@ -34,6 +35,12 @@ class Execution:
     threads: int
     kernels: tuple[tuple[str, str], ...] = ()
     """Layers that are not computed as they are written, by name, and how (`packing.py`, chosen by `kernels.py`)."""
+    layout: str = "channels_last"
+    """Of images and weights in memory; or contiguous."""
+    graph: bool = False
+    """Whether a step is replayed as a CUDA graph (`graphs.py`)."""
+    fastest: bool = False
+    """Whether cuDNN times its kernels and takes the fastest, instead of those that give the same bits each time."""
 
     def block(self, ranks: int = 1) -> dict[str, Any]:
         """What `run.json` holds: bit-for-bit claims hold where these are equal. Several ranks are named."""
@@ -45,10 +52,12 @@ class Execution:
             "device_name": device_name(self.device),
             "dtype": self.precision,
             "threads": self.threads,
-            "layout": "channels_last",
+            "layout": self.layout,
             "kernels": dict(self.kernels) or "native",
             "deterministic": self.device == "cpu",
             "versions": versions,
+            **({"step": "graph"} if self.graph else {}),
+            **({"cudnn": "fastest"} if self.fastest else {}),
             **({"ranks": ranks} if ranks > 1 else {}),
         }
 
@@ -57,12 +66,22 @@ class Execution:
         keep_memory()
         torch.set_num_threads(self.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = not self.fastest, self.fastest
 
     @property
     def dtype(self) -> torch.dtype:
         """Of parameters and images: bf16 is autocast's business."""
         return torch.float64 if self.precision == "fp64" else torch.float32
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of a network's weights."""
+        return torch.contiguous_format if self.layout == "contiguous" else torch.channels_last
+
+    def ready(self, images: Tensor) -> Tensor:
+        """Images, (n, channels, height, width) with channels last in memory, as a network is to see them."""
+        images = images.to(self.dtype)
+        return images.contiguous() if self.layout == "contiguous" else images
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context for a forward pass."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,15 @@ class WorkerJob:
     ids: tuple[str, ...]
     launch: str
     settings: Mapping[str, Any]
-    """Of `Settings`: gpus, threads, checkpoint_minutes, micro_batch, kernels."""
+    """Of `Settings`, what `launch.request.SETTINGS` names."""
     data: tuple[tuple[str, Path], ...] = ()
     """Where data sets lie, by name."""
     scratch: Path | None = None
     """Where checkpoints lie; beside the records by default."""
     side_by_side: int = 1
     """Runs at a time, each in a process of its own, on the same GPUs."""
+    mps: bool = False
+    """Whether those share the GPU through NVIDIA's MPS."""
     ranks: int = 1
     """Processes that train each run together; submitit starts this in every one of them."""
     minutes: int | None = None
@@ -65,9 +68,11 @@ class WorkerJob:
     def _as_crew(self, until: float | None, stop: StopFlag) -> None:
         """By processes of their own, each with its own runs."""
         from ablation.crew import Crew
+        from ablation.mps import shared_gpu
 
-        crew = Crew(Task(self, until), self.side_by_side, stop)
-        crew.to_the_end()
+        with shared_gpu() if self.mps else nullcontext():
+            crew = Crew(Task(self, until), self.side_by_side, stop)
+            crew.to_the_end()
         self._queue_again(stop, late=until is not None and time.time() > until)
         if crew.failed:
             raise RuntimeError("a worker failed: see its error above")

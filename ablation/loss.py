@@ -16,7 +16,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """The loss to descend and the logits of a batch, in fp32 or better; see `cross_entropy`."""
     with execution.autocast():
-        logits = model(images.to(execution.dtype))
+        logits = model(execution.ready(images))
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return cross_entropy(logits, labels, label_smoothing), logits
 

@@ -6,8 +6,9 @@ epoch       epoch (from 1), epochs, step (optimiser steps so far), train_loss, t
             saw its augmented images), evaluation (`test` or `validation`), loss, top1_error, top5_error (percent),
             images (exactly evaluated), lr (of the epoch's last step), images_per_second (training), seconds
             (training and evaluation of this epoch)
-event       event: start, resume, checkpoint, stop, warning, accumulate, kernels, done, failed; with epoch, step,
-            message, attempt (how many workers have had the run), ranks (processes, where several) where they apply
+event       event: start, resume, checkpoint, stop, warning, accumulate, kernels, layout, done, failed; with epoch,
+            step, message, attempt (how many workers have had the run), ranks (processes, where several) where they
+            apply
 """
 
 from __future__ import annotations

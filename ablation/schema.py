@@ -69,6 +69,12 @@ class Resources(_Model):
     """At least so long lies between two checkpoints of a run; longer where writing would take over 1% of the time."""
     hang_minutes: Number = 30
     """A run of which nothing moves for so long is ended, and claimed again; 0: never."""
+    graph: Annotated[bool, Field(strict=True)] = True
+    """On a GPU: replay a step as a CUDA graph where that can be (docs/gpu.md)."""
+    fastest: Annotated[bool, Field(strict=True)] = False
+    """On a GPU: let cuDNN time its kernels and take the fastest, which may give other bits each time."""
+    mps: Annotated[bool, Field(strict=True)] = False
+    """Runs side by side share their GPU through NVIDIA's MPS, which a worker starts and stops."""
 
     @model_validator(mode="after")
     def _check(self) -> Resources:
@@ -82,6 +88,11 @@ class Resources(_Model):
     def tasks_a_node(self) -> int:
         """Processes of a run on each of its nodes."""
         return self.tasks or self.gpus or 1
+
+    @property
+    def shares_gpu(self) -> bool:
+        """Whether MPS is wanted, and there is anything to share."""
+        return self.mps and self.gpus != 0 and self.side_by_side > 1
 
     @property
     def ranks(self) -> int:

@@ -22,3 +22,7 @@ class Settings:
     """`measured`: each grouped convolution in the way that is fastest here (`kernels.py`); native: as it is written."""
     hang_minutes: float = 30
     """So long nothing of the run may move before its process is ended; 0: for ever."""
+    graph: bool = True
+    """Whether a step may be replayed as a CUDA graph."""
+    fastest: bool = False
+    """Whether cuDNN may take kernels that give other bits each time."""

@@ -70,7 +70,7 @@ def first_network(
         _zero_gamma(network, design)
     set_norm_batch(network, norm_batch)
     pack(network, dict(execution.kernels))
-    return network.to(execution.device, execution.dtype).to(memory_format=torch.channels_last)
+    return network.to(execution.device, execution.dtype).to(memory_format=execution.memory_format)
 
 
 def _zero_gamma(network: nn.Module, design: Architecture) -> None:

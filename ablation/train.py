@@ -24,9 +24,12 @@ from ablation.distributed import Group, alone, everywhere
 from ablation.errors import UserError
 from ablation.evaluate import Evaluation, evaluate, further, percent
 from ablation.execution import Execution, choose_execution, compare_ranks, freeze, slow_precision
+from ablation.graphs import GraphedStep
 from ablation.kernels import choose
+from ablation.layouts import on_device
 from ablation.loss import truth
 from ablation.network import convert
+from ablation.prefetch import beside
 from ablation.records import Log, NoLog, now
 from ablation.run import RunPaths, load_run, write_bytes, write_json
 from ablation.seal import fingerprint, with_digest
@@ -74,7 +77,8 @@ class Training:
             self.run = self.group.at_first(lambda: load_run(paths, whole=True))
             self.recipe = self.run.recipe
             self.images = self.group.together(self._open)
-            self.execution = self.group.at_first(self._choose_kernels)
+            self.execution = self.group.at_first(self._choose)
+            self.execution.apply()
             self.warnings = self._freeze()
             self.network = self.group.together(self._build)
             self.group.at_first(self._open_log)
@@ -91,11 +95,14 @@ class Training:
         self.steps = steps_an_epoch(images, recipe)
         return images
 
-    def _choose_kernels(self) -> Execution:
+    def _choose(self) -> Execution:
+        """How layers are computed, then, with those, in which layout."""
         images, steps = self.share.stop - self.share.start, self.steps * self.recipe.epochs
         chosen = choose(self.paths, self.run, self.execution, images, steps, self.settings.kernels)
-        self.measured = chosen.message
-        return replace(self.execution, kernels=chosen.kernels)
+        execution = replace(self.execution, kernels=chosen.kernels)
+        execution, layout = on_device(execution, self.paths, self.run, self.settings, images, steps)
+        self.measured = {"kernels": chosen.message, "layout": layout}
+        return execution
 
     def _freeze(self) -> list[str]:
         """Write down what the run is trained on; what is to be said of it. Raises UserError where ranks disagree."""
@@ -126,8 +133,9 @@ class Training:
 
     def _open_log(self) -> None:
         self.log = Log(self.paths.log)
-        if self.measured:
-            self.log.append("event", event="kernels", message=self.measured)
+        for event, message in self.measured.items():
+            if message:
+                self.log.append("event", event=event, message=message)
 
     def to_the_end(self) -> None:
         """Train what is left and write the result.
@@ -190,12 +198,12 @@ class Training:
     def _like(self) -> Like:
         return Like(self.network.state_dict(), self.optimiser, average=self.average is not None)
 
-    def _how_to_step(self) -> WholeStep | PartedStep:
+    def _how_to_step(self) -> WholeStep | PartedStep | GraphedStep:
         run, micro = self.run, self.settings.micro_batch
         do, message = how_to_step(run, self.network, self.optimiser, self.execution, self.group, self.share, micro)
         if message:
             self.log.append("event", event="accumulate", message=message)
-        return do
+        return GraphedStep(do) if self.execution.graph and isinstance(do, WholeStep) else do
 
     def _warn(self, *messages: str | None) -> None:
         for message in filter(None, messages):
@@ -207,7 +215,7 @@ class Training:
         epoch = self.progress.recorded
         first = self.progress.step - epoch * self.steps
         clock = time.monotonic()
-        for batch in self.images.batches(self.run.seed, epoch, first, self.share):
+        for batch in beside(self.images.batches(self.run.seed, epoch, first, self.share), self.device):
             self._step(batch)
             clock = self._count_time(clock)
             self._save_if_due()

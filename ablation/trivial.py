@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import TrivialAugmentWide
 
+from ablation.data import send
 from ablation.network import stream
 
 AnyImage = TypeVar("AnyImage", bound=Image.Image | Tensor)
@@ -47,11 +48,14 @@ def changed(pixels: Tensor, *key: object, share: slice, batch: int) -> Tensor:
     bins = torch.randint(len(PARTS), (batch,), generator=random)[share]
     signs = 1 - 2 * torch.randint(2, (batch,), generator=random)[share]
     images, result = pixels.permute(0, 3, 1, 2), pixels.permute(0, 3, 1, 2).clone()
-    for kind in kinds.unique().tolist():
-        chosen = (kinds == kind).nonzero().flatten()
-        strength = PARTS[bins[chosen]].to(pixels.device), signs[chosen].to(pixels.device)
-        here = chosen.to(pixels.device)
-        result[here] = CHANGES[kind](images[here], *strength)
+    order = kinds.argsort(stable=True)
+    counts = kinds.bincount(minlength=len(CHANGES)).tolist()
+    draws = torch.stack([order.double(), PARTS[bins[order]].double(), signs[order].double()])
+    parts = send(draws, pixels.device).split(counts, dim=1)  # all at once: no kind waits for its own
+    for kind, own in enumerate(parts):
+        if counts[kind]:
+            here, part, sign = own[0].long(), own[1].float(), own[2].long()
+            result[here] = CHANGES[kind](images[here], part, sign)
     return result.permute(0, 2, 3, 1)
 
 

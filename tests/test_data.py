@@ -10,6 +10,7 @@ from PIL import Image
 from ablation.data import open_images, order, sequence, split
 from ablation.dataset import Dataset
 from ablation.errors import UserError
+from ablation.network import stream
 from ablation.recipe import Recipe, recipe_fields
 
 
@@ -47,6 +48,47 @@ def test_order_and_augmentation_depend_on_the_seed_and_the_epoch_alone(images, s
 
 def test_a_resumed_epoch_goes_on_with_the_same_batches(images):
     assert torch.equal(first_batches(images, 0, first=2)[0][0], first_batches(images, 0)[2][0])
+
+
+def one_at_a_time(images, changes, seed, epoch, step):
+    """The draws of one step, as they are defined, and the images they ask for."""
+    size = changes.batch
+    chosen = sequence(images.train_images, changes, seed, epoch)[step * size : (step + 1) * size]
+    random, side = stream(seed, "augment", epoch, step), images._train.images.shape[1] - 2 * changes.padding
+    down, right = (torch.randint(2 * changes.padding + 1, (size, 1), generator=random) for _ in range(2))
+    flips = torch.randint(2, (size, 1), generator=random)
+    for at in range(size):
+        top, left = int(down[at]), int(right[at])
+        image = images._train.images[chosen[at], top : top + side, left : left + side]
+        yield image.flip(1) if flips[at] else image
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_draws_sent_an_epoch_at_a_time_are_those_of_each_step(small_fashion, first):
+    changes = recipe(augment=("crop", "flip"), padding=2, batch=96, norm_batch=96)
+    images = open_images(dataset(), changes, "cpu", small_fashion)
+    for step, (found, labels) in enumerate(images.batches(5, 2, first), start=first):
+        expected = torch.stack(list(one_at_a_time(images, changes, 5, 2, step)))
+        assert torch.equal(found, images._float(expected))
+        assert len(labels) == 96
+    assert step == 5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("further", [(), ("trivial",)])
+def test_a_gpu_augments_as_the_cpu_and_no_batch_waits(small_fashion, further):
+    changes = recipe(augment=("crop", "flip", *further), batch=64, norm_batch=64)
+    here, there = (open_images(dataset(), changes, device, small_fashion) for device in ("cpu", "cuda"))
+    list(there.batches(1, 0, 0))  # pinned memory is there now
+    torch.cuda.set_sync_debug_mode("default" if further else "error")  # some of torchvision's own changes wait
+    try:
+        found = list(there.batches(1, 1, 0))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for (images, labels), (other, truth) in zip(here.batches(1, 1, 0), found, strict=True):
+        assert torch.equal(labels, truth.cpu())
+        torch.testing.assert_close(images, other.cpu(), rtol=0, atol=0.1)  # a rounded grey level apart
 
 
 def parts(images, slices):

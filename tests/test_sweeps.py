@@ -7,7 +7,7 @@ import pytest
 from ablation.sweep import load_sweep
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
-WITHOUT_TWIN = {"fashion_mnist", "fashion_mnist_learning_rate", "calibration"}
+WITHOUT_TWIN = {"fashion_mnist", "fashion_mnist_gpu", "fashion_mnist_learning_rate", "calibration"}
 FULL = sorted(path for path in SWEEPS.glob("*.yaml") if not path.stem.endswith("_small"))
 COSTS = {
     "table3": {"resnext50_32x4d": (25_028_904, 4_230_479_872), "resnext101_8x14d": (45_104_328, 8_076_871_680)},

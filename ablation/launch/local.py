@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 def check_here(request: Request) -> None:
     """Find out before any run starts what this machine lacks: data, a GPU, a fast bf16. Raises UserError."""
+    from ablation import mps
     from ablation.worker import check
 
     resources = request.sweep.resources
+    if resources.shares_gpu:
+        mps.check()
     if resources.nodes > 1 or (request.on == "here" and resources.ranks > 1):
         where = "one machine" if resources.nodes > 1 else "this process"
         raise UserError(

@@ -18,8 +18,11 @@ from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
 STARTABLE = ("failed", "missing")
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels", "hang_minutes")
-"""What of a sweep's resources its workers are told."""
+SETTINGS = (
+    *("gpus", "threads", "checkpoint_minutes", "micro_batch"),
+    *("kernels", "hang_minutes", "graph", "fastest"),
+)
+"""Of a sweep's resources, what a run's settings take over."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Request:
             data=tuple(self.data.items()),
             scratch=self.site.scratch_folder(),
             side_by_side=resources.side_by_side,
+            mps=resources.shares_gpu,
             ranks=resources.ranks,
             minutes=minutes,
             requeue=requeue,
