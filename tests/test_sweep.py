@@ -96,7 +96,7 @@ def test_renaming_a_recipe_does_not_rename_its_runs(read):
         ("1227152", "1", "10:55", "macs of resnext11_2x5d is 1,227,152, not 1"),
         ("recipe: fashion", "recipe: {base: fashion, epoch: 3}", "6:29", "unknown key 'epoch'\n  Did you mean epochs"),
         ("recipe: fashion", "recipe: {base: fashion, lr: 1e-1}", "6:33", "lr: YAML reads 1e-1 as text\n  Write 0.1."),
-        ("recipe: fashion", "recipe: fashoin", "6:13", "unknown recipe 'fashoin'. Did you mean fashion or"),
+        ("recipe: fashion", "recipe: fashoin", "6:13", "unknown recipe 'fashoin'\n  Did you mean fashion or"),
         ("recipe: fashion", "recipe: {base: fashion, norm_batch: 50}", "6:13", "must be a multiple of norm_batch"),
         ("budget: fashion", "budget: resnet5", "4:13", "unknown budget 'resnet5'\n  Did you mean resnet50"),
         ("baseline: res", "baseline: rse", "7:15", "is not an arm\n  Did you mean resnet11_1x8d"),
