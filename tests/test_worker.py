@@ -247,3 +247,16 @@ def test_a_job_knows_its_end_where_the_controllers_clock_is_an_hour_off(monkeypa
         monkeypatch.setenv(f"SLURM_JOB_{name}_TIME", str(int(time.time()) + seconds))
     ends.append(job._until())
     assert ends == pytest.approx([time.time() + 3600 - 90 - 60] * 2, abs=60)
+
+
+def test_a_run_that_cannot_be_claimed_does_not_stop_the_others(study, monkeypatch):
+    paths, work = study
+    real = worker.take
+
+    def full(folder, **about):
+        if folder == paths[0].attempts:
+            raise OSError(28, "No space left on device")
+        return real(folder, **about)
+
+    monkeypatch.setattr(worker, "take", full)
+    assert len(work().done) == 3

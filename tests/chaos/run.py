@@ -116,7 +116,7 @@ def page(fields: list[dict[str, str]], scale: float, seconds: float) -> str:
         f"{platform.machine()}, Python {platform.python_version()}, torch {origin['versions']['torch']}; "
         f"{seconds / 60:.0f} minutes.",
         "",
-        "Real processes train tiny runs (36 steps, two arms, one of them with an average, mixup and repeats); what is "
+        "Real processes train tiny runs (48 steps, two arms, one of them with an average, mixup and repeats); what is "
         "done to them is real, but for EIO, clocks and the places inside a checkpoint where a worker is made to wait "
         "for its kill: those are put into its Python. A run is right where its weights, records, errors and correct "
         "examples are an undisturbed run's, bit for bit. *plain*: torch.save over the last file, a log that is "
