@@ -89,8 +89,8 @@ def page(rows: list[dict[str, Any]], times: int) -> str:
     return "\n".join(
         [
             f"`python -m chaos.cost`, one thread, median of {times}: network and momentum, written beside, with a "
-            "digest, flushed, renamed; `plain` is torch.save, which flushes nothing. A run waits while it is written; time "
-            f"between two is {minutes:g} minutes, or so long that writing takes 1% of it.",
+            "digest, flushed, renamed; `plain` is torch.save, which flushes nothing. A run waits while it is written; "
+            f"time between two is {minutes:g} minutes, or so long that writing takes 1% of it.",
             "",
             "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
             "|---" + "|---:" * (len(columns) - 1) + "|",
