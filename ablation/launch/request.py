@@ -18,12 +18,8 @@ from ablation.sweep import Sweep
 
 PLACES = ("slurm", "local", "here")
 STARTABLE = ("failed", "missing")
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "kernels")
+SETTINGS = ("gpus", "threads", "checkpoint_minutes", "hang_minutes", "micro_batch", "kernels")
 """Of a sweep's resources, what a run's settings take over."""
-
-
-SETTINGS = ("gpus", "threads", "checkpoint_minutes", "micro_batch", "hang_minutes")
-"""What of a sweep's resources its workers are told."""
 
 
 @dataclass(frozen=True)
