@@ -260,3 +260,12 @@ def test_a_run_that_cannot_be_claimed_does_not_stop_the_others(study, monkeypatc
 
     monkeypatch.setattr(worker, "take", full)
     assert len(work().done) == 3
+
+
+def test_all_that_a_sweep_says_of_a_runs_settings_reaches_its_workers():
+    from dataclasses import fields
+
+    from ablation.launch.request import SETTINGS
+    from ablation.schema import Resources
+
+    assert set(SETTINGS) == {field.name for field in fields(Settings)} & Resources.model_fields.keys()
