@@ -50,13 +50,13 @@ def main() -> int:
         for scenario in chosen:
             rows.append(play(scenario, home, options.scale))
             say(rows[-1], time.monotonic() - start, as_json=options.json)
+            if not options.json and not options.only:  # after each: what stops an hour in has not been for nothing
+                write(options.out, rows, options.scale, time.monotonic() - start)
     finally:
         if all(row.holds for row in rows):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print(f"left to be looked at: {folder}", file=sys.stderr)
-    if not options.json and not options.only:
-        write(options.out, rows, options.scale, time.monotonic() - start)
     return 0 if all(row.holds or row.tally is None for row in rows) else 1
 
 
@@ -86,7 +86,6 @@ def write(folder: Path, rows: list[Row], scale: float, seconds: float) -> None:
         writer.writeheader()
         writer.writerows(fields)
     put_section(folder / "README.md", "Chaos", page(fields, scale, seconds))
-    print(f"written: {folder}/README.md, chaos.csv")
 
 
 def table_row(row: Row) -> dict[str, str]:
