@@ -105,3 +105,23 @@ def test_of_many_that_race_one_wins(tmp_path):
         assert sum(wins.get(timeout=30) for _ in racers) == 1
         for racer in racers:
             racer.join()
+
+
+def test_a_disk_that_is_full_leaves_no_empty_attempt_behind(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claim.json, "dumps", full)
+        with pytest.raises(OSError, match="No space"):
+            take(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".json"]
+    assert take(tmp_path) is not None
+
+
+@pytest.mark.parametrize("fields", [{"pid": 1}, {"host": 1, "pid": 1}, {"pid": "x", "process_started": "1"}, []])
+def test_a_damaged_attempt_is_judged_by_its_lease(tmp_path, fields):
+    (tmp_path / "0000.json").write_text(json.dumps(fields))
+    assert take(tmp_path) is None
+    os.utime(tmp_path / "0000.json", (1, 1))
+    assert take(tmp_path) is not None

@@ -89,7 +89,7 @@ def case(seed):
     return chosen, chance.choice([None, 16, 32]), stops
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_run_that_is_stopped_anywhere_ends_as_an_undisturbed_one(start, seed):
     overrides, micro_batch, stops = case(seed)
     (whole, train), (parts, resume) = start("whole", overrides, micro_batch), start("parts", overrides, micro_batch)

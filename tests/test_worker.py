@@ -247,3 +247,25 @@ def test_a_job_knows_its_end_where_the_controllers_clock_is_an_hour_off(monkeypa
         monkeypatch.setenv(f"SLURM_JOB_{name}_TIME", str(int(time.time()) + seconds))
     ends.append(job._until())
     assert ends == pytest.approx([time.time() + 3600 - 90 - 60] * 2, abs=60)
+
+
+def test_a_run_that_cannot_be_claimed_does_not_stop_the_others(study, monkeypatch):
+    paths, work = study
+    real = worker.take
+
+    def full(folder, **about):
+        if folder == paths[0].attempts:
+            raise OSError(28, "No space left on device")
+        return real(folder, **about)
+
+    monkeypatch.setattr(worker, "take", full)
+    assert len(work().done) == 3
+
+
+def test_all_that_a_sweep_says_of_a_runs_settings_reaches_its_workers():
+    from dataclasses import fields
+
+    from ablation.launch.request import SETTINGS
+    from ablation.schema import Resources
+
+    assert set(SETTINGS) == {field.name for field in fields(Settings)} & Resources.model_fields.keys()

@@ -175,7 +175,8 @@ def _room(found: Findings, folder: Path, name: str, remedy: str) -> None:
     if free < FEW_BYTES:
         found.problem(f"{name}free space", says, f"Make room. {remedy}")
     elif free < SOME_BYTES:
-        found.note(f"{name}free space", says, "A checkpoint holds weights and momentum: twice a network's size.")
+        remedy = "A run keeps two checkpoints of weights and momentum: four times a network's size."
+        found.note(f"{name}free space", says, remedy)
     else:
         found.ok(f"{name}free space", says)
     if state.f_files and files < FEW_FILES:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ablation import checkpoint, claim, records, run, worker
+from ablation import checkpoint, claim, records, run, train, worker
 from ablation.train import Training
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def follow(ground: Ground, slot: int) -> None:
 
 
 def _trace_training(note: Callable[..., None]) -> None:
+    train.WRITING = 0.5  # steps of milliseconds: at 1% there would be no checkpoint in a run of a second
     step, resume, save = Training._step, Training._resume, Training._save
 
     def traced_step(self: Training, *arguments: Any) -> None:

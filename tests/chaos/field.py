@@ -26,7 +26,7 @@ from ablation.signals import StopFlag
 from ablation.sweep import load_sweep
 from ablation.worker import Worker
 
-EPOCHS, STEPS = 3, 12
+EPOCHS, STEPS = 4, 12
 SWEEP = f"""\
 question: Does a run survive?
 panels:

@@ -15,8 +15,10 @@ from ablation.run import checkpoint_files
 from ablation.seal import Damaged, check_seal
 
 MINUTES = (0.0, 0.001, 0.003)
-"""Between checkpoints; 0: after every step."""
+"""Between checkpoints, one of these for each worker; 0: after every step."""
 SLOTS = 2
+A_ROUND = 20
+"""Faults, at most; then the round's runs are brought to their end."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Storm:
     aimed: int = 0
     """Of the faults, those inside the writing of a checkpoint."""
     strike: Callable[[int], None] = lambda pid: os.kill(pid, signal.SIGKILL)
-    longest: float = 0.6
+    longest: float = 0.8
     """Seconds that a worker is left alone, at most."""
     hooks: Sequence[Callable[[], object]] = ()
     tally: Tally = field(default_factory=Tally)
@@ -53,29 +55,29 @@ class Storm:
         self.random, rounds = random.Random(f"{self.name} {self.seed}"), 0
         while self.tally.faults < self.count and rounds < self.count + 5:
             ground = self.home.ground(f"{self.name}-{rounds}")
-            self._round(ground, MINUTES[rounds % len(MINUTES)])
+            self._round(ground)
             self.tally.add(audit(ground))
             ground.close()
             rounds += 1
         return self.tally
 
-    def _round(self, ground: Ground, minutes: float) -> None:
-        slots = [Slot() for _ in range(SLOTS)]
-        while not ground.done() and self.tally.faults < self.count:
+    def _round(self, ground: Ground) -> None:
+        slots, most = [Slot() for _ in range(SLOTS)], min(self.count, self.tally.faults + A_ROUND)
+        while not ground.done() and self.tally.faults < most:
             for number, slot in enumerate(slots):
-                self._look(ground, number, slot, minutes)
+                self._look(ground, number, slot)
             time.sleep(0.001)
         for number, slot in enumerate(slots):
             ground.board[number * PHASE_BYTES + WANTED] = 0
             if slot.pid:
                 ground.reap(slot.pid)
-        ground.finish(minutes=minutes)
+        ground.finish(minutes=MINUTES[1])
 
-    def _look(self, ground: Ground, number: int, slot: Slot, minutes: float) -> None:
+    def _look(self, ground: Ground, number: int, slot: Slot) -> None:
         base = number * PHASE_BYTES
         if slot.pid is None:
             if time.monotonic() > slot.idle_until:
-                self._begin(ground, number, slot, minutes)
+                self._begin(ground, number, slot)
         elif ended(slot.pid):
             slot.pid, slot.idle_until = None, time.monotonic() + 0.2
         elif slot.phase and ground.board[base + AT] == slot.phase:
@@ -84,13 +86,14 @@ class Storm:
         elif time.monotonic() > slot.due:
             self._strike(ground, slot)
 
-    def _begin(self, ground: Ground, number: int, slot: Slot, minutes: float) -> None:
+    def _begin(self, ground: Ground, number: int, slot: Slot) -> None:
         base = number * PHASE_BYTES
         left, wanted = self.count - self.tally.faults, self.aimed - self.inside
         aims = wanted > 0 and self.random.random() < 1.3 * wanted / max(left, 1)
         slot.phase = self.random.randrange(len(PHASES)) + 1 if aims else 0
         ground.board[base + AT] = 0
         ground.board[base + WANTED] = slot.phase
+        minutes = self.random.choice(MINUTES)
         slot.pid = ground.start(minutes=minutes, slot=number, hooks=self.hooks)
         slot.due = time.monotonic() + (5 if aims else self.random.uniform(0.02, self.longest))
 

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ablation.execution import choose_execution
 from ablation.run import RunPaths, load_run
 from ablation.step import first_network, optimiser_of, step
 
-SAVING, BOARD = 2000, 2001
+SAVING, TOOK = 2000, 2008
 EVERY = 3
 """Steps between checkpoints."""
 
@@ -73,8 +74,10 @@ def _resume(paths: RunPaths, network: Any, optimiser: Any) -> tuple[int, int, li
 def _save(paths: RunPaths, network: Any, optimiser: Any, at: int, epoch: int, ground: Ground) -> None:
     content = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "step": at, "epoch": epoch}
     ground.board[SAVING] = 1
+    start = time.monotonic()
     torch.save(content, paths.checkpoint)
     ground.board[SAVING] = 0
+    struct.pack_into("d", ground.board, TOOK, time.monotonic() - start)
 
 
 def _note(ground: Ground, paths: RunPaths, epoch: int) -> None:
@@ -115,7 +118,8 @@ def naive(home: Field, count: int, aimed: int, seed: int = 0) -> tuple[Tally, in
             if not aims:
                 until(lambda: ended(pid), chance.uniform(0.02, 0.6))  # noqa: B023
             elif until(lambda: ground.board[SAVING], 5, 0):  # noqa: B023
-                time.sleep(chance.uniform(0, 0.002))
+                took = struct.unpack_from("d", ground.board, TOOK)[0]
+                time.sleep(chance.uniform(0, took or 0.002))
                 inside += ground.board[SAVING]
             if not ended(pid):
                 os.kill(pid, signal.SIGKILL)

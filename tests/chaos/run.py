@@ -50,13 +50,13 @@ def main() -> int:
         for scenario in chosen:
             rows.append(play(scenario, home, options.scale))
             say(rows[-1], time.monotonic() - start, as_json=options.json)
+            if not options.json and not options.only:  # after each: what stops an hour in has not been for nothing
+                write(options.out, rows, options.scale, time.monotonic() - start)
     finally:
         if all(row.holds for row in rows):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print(f"left to be looked at: {folder}", file=sys.stderr)
-    if not options.json and not options.only:
-        write(options.out, rows, options.scale, time.monotonic() - start)
     return 0 if all(row.holds or row.tally is None for row in rows) else 1
 
 
@@ -86,7 +86,6 @@ def write(folder: Path, rows: list[Row], scale: float, seconds: float) -> None:
         writer.writeheader()
         writer.writerows(fields)
     put_section(folder / "README.md", "Chaos", page(fields, scale, seconds))
-    print(f"written: {folder}/README.md, chaos.csv")
 
 
 def table_row(row: Row) -> dict[str, str]:
@@ -116,7 +115,7 @@ def page(fields: list[dict[str, str]], scale: float, seconds: float) -> str:
         f"{platform.machine()}, Python {platform.python_version()}, torch {origin['versions']['torch']}; "
         f"{seconds / 60:.0f} minutes.",
         "",
-        "Real processes train tiny runs (36 steps, two arms, one of them with an average, mixup and repeats); what is "
+        "Real processes train tiny runs (48 steps, two arms, one of them with an average, mixup and repeats); what is "
         "done to them is real, but for EIO, clocks and the places inside a checkpoint where a worker is made to wait "
         "for its kill: those are put into its Python. A run is right where its weights, records, errors and correct "
         "examples are an undisturbed run's, bit for bit. *plain*: torch.save over the last file, a log that is "
