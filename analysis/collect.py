@@ -235,7 +235,6 @@ def _provenance(finished: list[Finished]) -> dict[str, Any]:
         for about, execution in zip(origins, executions, strict=True)
     ]
     times = sorted(found.row["finished"] for found in finished if found.row["finished"])
-    kept = ("threads", "layout", "kernels", "deterministic")
     return {
         "commits": distinct(about["commit"] for about in origins),
         "dirty": any(about["dirty"] for about in origins),
@@ -244,14 +243,22 @@ def _provenance(finished: list[Finished]) -> dict[str, Any]:
         },
         "devices": distinct(execution.get("device_name") for execution in executions),
         "data": _distinct_dicts(about["data"] or {} for about in origins),
-        "executions": _distinct_dicts(
-            {key: value for key, value in execution.items() if key in kept and isinstance(value, str | int)}
-            for execution in executions
-        ),
+        "executions": _distinct_dicts(_execution(execution) for execution in executions),
         "recipes": _recipes(finished),
         "engines": distinct(about["engine"] for about in origins),
         "finished": [times[0], times[-1]] if times else [],
     }
+
+
+def _execution(block: dict[str, Any]) -> dict[str, Any]:
+    """What of an execution block is told; which layers are packed stays in `run.json`."""
+    kept = ("threads", "layout", "kernels", "step", "cudnn", "deterministic")
+    told = {
+        key: "packed" if key == "kernels" and isinstance(block[key], dict) else block[key]
+        for key in kept
+        if key in block
+    }
+    return {key: value for key, value in told.items() if isinstance(value, str | int)}
 
 
 def _recipes(finished: list[Finished]) -> list[dict[str, Any]]:

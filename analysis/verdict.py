@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ablation.budget import Budget
-from ablation.sweep import Panel, Sweep
+from ablation.sweep import AXES, Panel, Sweep
 from analysis.collect import Study
 from analysis.findings import Finding
 from analysis.labels import LABELS
@@ -146,7 +146,7 @@ def population_words(contrast: PopulationContrast) -> str:
 def beyond(contrast: Contrast, sure: str) -> str:
     """A contrast of axes or arms as a sentence: `Cardinality against width: improves by 0.30 points (...)`."""
     pair = f"{contrast.a} against {contrast.b}"
-    pair = pair[0].upper() + pair[1:]
+    pair = pair.capitalize() if contrast.a in AXES else pair  # an arm's name is spelled as it is
     new = " (exploratory)" if EXPLORATORY in contrast.verdict else ""
     if contrast.kind in ("improves", "worsens"):
         return f"{pair}: {_moves(contrast, sure).removeprefix(contrast.a + ' ')}{new}."

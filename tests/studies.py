@@ -118,7 +118,7 @@ def start_run(sweep: Sweep, run: Run, runs: Path, **changes: Any) -> RunPaths:
     price = cost(run.design) if isinstance(run.design, Design) else Cost(33_500, 1_210_000, None, None)
     execution = {
         **{"device": "cpu", "device_name": "Example CPU, 2 cores", "dtype": "float32", "threads": 1},
-        **{"layout": "channels_last", "kernels": {}, "versions": {"torch": "2.14.1"}},
+        **{"layout": "channels_last", "kernels": "native", "versions": {"torch": "2.14.1"}},
     }
     data = {
         **{"name": run.dataset.name, "train_images": 60_000, "evaluation_images": 10_000, "source": "system"},

@@ -156,6 +156,13 @@ def test_runs_that_can_not_be_compared_are_refused_with_their_names(study, chang
         collect(sweep, runs)
 
 
+def test_packed_and_native_kernels_are_told(tmp_path):
+    sweep, runs = write_study(tmp_path, sweep_fields())
+    packed = {"4 groups of 3, 3x3, at 14x14": "1 groups of 12"}
+    write_run(sweep, sweep.runs()[0], runs, 12.0, execution={"kernels": packed})
+    assert {block["kernels"] for block in collect(sweep, runs).provenance["executions"]} == {"native", "packed"}
+
+
 def test_other_devices_are_said_and_not_refused(study):
     sweep, runs = study
     write_run(sweep, sweep.runs()[7], runs, 12.0, execution={"device": "cuda", "device_name": "Example GPU"})

@@ -176,6 +176,7 @@ def test_contrasts_of_axes_and_arms_are_those_of_the_statistics(tmp_path):
     assert list(found.beyond) == axis_contrasts(groups, sides, [tuple(pair) for pair in pairs])
     assert found.beyond[0].kind == "improves"
     assert "Cardinality against width: improves by" in headline(sweep, [found])
+    assert " resnext11_4x3d against resnext11_2x5d: " in headline(sweep, [found])  # a name keeps its spelling
 
 
 def test_a_contrast_added_after_the_runs_is_exploratory(tmp_path):
