@@ -14,6 +14,7 @@ from ablation.yaml_file import YamlFile
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Whole = Annotated[int, Field(strict=True, ge=1)]
+Seeds = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Precision = Literal["fp32", "tf32", "bf16", "fp64"]
@@ -146,7 +147,7 @@ class SweepFile(_Model):
 
     question: Text
     panels: Annotated[list[PanelFile], Field(min_length=1)]
-    seeds: Whole | Annotated[list[Natural], Field(min_length=1)] = 3
+    seeds: Seeds | Annotated[list[Natural], Field(min_length=1)] = 3
     precision: Precision = "fp32"
     evidence: Evidence = Evidence()
     resources: Resources = Resources()

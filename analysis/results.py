@@ -99,7 +99,7 @@ def _check_header(names: list[str], path: Path) -> None:
     has_error = {"error", "top1_error"} & set(names)
     lacking = [name for name in ("arm", "seed") if name not in names] + ([] if has_error else ["error"])
     if lacking:
-        separated = next((mark for mark in ";\t" if mark in names[0]), None)
+        separated = next((mark for mark in ";\t" if mark in "".join(names[:1])), None)
         remedy = f"Its columns: {', '.join(names)}. {HOW}"
         remedy = "Separate columns by commas." if separated else remedy
         raise UserError(f"no column {' or '.join(lacking)}", where=where, remedy=remedy)

@@ -27,6 +27,7 @@ from ablation.sweep import load_sweep
 from ablation.yaml_file import parse_value
 from analysis.markdown import to_markdown
 from analysis.outside import read_outside
+from analysis.results import read_results
 
 NAMES = (
     "..",
@@ -138,6 +139,13 @@ def fashion_with(folder, name, data):
     (folder / name.removesuffix(".gz")).unlink()
     (folder / name).write_bytes(data)
     return read_small("fashion_mnist", folder)
+
+
+def test_a_table_without_a_header_is_said(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("\nsome,0,12.5\n")
+    with pytest.raises(UserError, match="no column arm or seed or error"):
+        read_results(path)
 
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path):

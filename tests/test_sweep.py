@@ -89,6 +89,7 @@ def test_renaming_a_recipe_does_not_rename_its_runs(read):
     [
         ("seeds: 3", "seed: 3", "11:1", "unknown key 'seed'\n  Did you mean seeds?"),
         ("seeds: 3", "seeds: 0", "11:8", "seeds: input should be greater than or equal to 1, got 0"),
+        ("seeds: 3", "seeds: 99999999999", "11:8", "seeds: input should be less than or equal to 10000"),
         ("seeds: 3", "seeds: [1, 1]", "11:8", "seed 1 stands twice"),
         ("seeds: 3", "seeds: 3\nseeds: 4", "12:1", "duplicate key 'seeds'"),
         ("seeds: 3", 'seeds: "3"', "11:8", "seeds: YAML reads 3 as text\n  Write 3."),

@@ -214,12 +214,12 @@ def feed_variables(folder: Path, shared: Sweep, case: Case) -> None:
         words.pop("ABLATION_SITE")
     if words["ABLATION_STAGE"].startswith(("/", "..", "~")):
         words["ABLATION_STAGE"] = str(folder / "stage")  # it may name any folder: that is what it is for
+    before = dict(os.environ)
     try:
-        before = dict(os.environ)
-        os.environ.update(words)
-    except UnicodeEncodeError:
-        return
-    try:
+        try:
+            os.environ.update(words)
+        except UnicodeEncodeError:
+            return
         visible_gpus(), here(), WorkerJob(folder, "study", (), "", {}, minutes=10)._until()
         tar = folder / "x.tar"
         tar.write_bytes(bytes(1024))
