@@ -117,12 +117,14 @@ class Sweep:
         return RunPaths(runs, self.name, run.id)
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(path: Path, overrides: Sequence[str] = (), *, name: str | None = None) -> Sweep:
     """Read and check a sweep file; `overrides` are `key.path=value`, checked by the same schema.
 
-    `panels.*.recipe.epochs=1` reaches every panel. Raises UserError with file:line:column.
+    `panels.*.recipe.epochs=1` reaches every panel. `name`: of the sweep, where it is not its file's. Raises UserError
+    with file:line:column.
     """
-    check_name(path.stem, str(path))
+    name = name or path.stem
+    check_name(name, str(path))
     file = read_yaml(path)
     if not isinstance(file.data, dict):
         remedy = "sweeps/fashion_mnist.yaml is one; `python -m ablation.plan --write` makes panels of it."
@@ -139,7 +141,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     panels = tuple(_panel(panel, file, index) for index, panel in enumerate(content.panels))
     check_evidence(content.evidence, panels, len(seeds), file)
     return Sweep(
-        name=path.stem,
+        name=name,
         path=path,
         question=content.question,
         panels=panels,

@@ -158,7 +158,7 @@ def write_small(path: Path, target: Path, divisor: int) -> None:
     beside = target.with_name(f".{target.stem}.{os.getpid()}.yaml")
     try:
         beside.write_text(text)
-        load_sweep(beside)
+        load_sweep(beside, name=target.stem)
         os.replace(beside, target)
     except OSError as error:
         raise UserError(f"can't be written: {error.strerror or error}", where=str(target)) from None

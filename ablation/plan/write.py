@@ -215,7 +215,7 @@ def _check_sweep(beside: Path, path: Path, panel: str) -> str | None:
     from ablation.sweep import load_sweep
 
     try:
-        load_sweep(beside)
+        load_sweep(beside, name=path.stem)
     except UserError as error:
         where = (error.where or str(path)).replace(str(beside), str(path))
         if _in_panel(beside, error.where, panel):
