@@ -81,14 +81,15 @@ def _file(study: Path, layer: Layer, execution: Execution, images: int) -> Path:
     threads = f", threads {execution.threads}" if execution.device == "cpu" else ""
     layout = "" if _layout(execution) == "channels_last" else f", {_layout(execution)}"
     name = f"{layer.name}, batch {images}, {execution.precision}{threads}{layout}"
-    return study / "kernels" / _slug(device_name(execution.device)) / f"{_slug(name)}.json"
+    return study / "kernels" / slug(device_name(execution.device)) / f"{slug(name)}.json"
 
 
 def _layout(execution: Execution) -> str:
     return str(execution.block()["layout"])
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as part of a file's name: small letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 

@@ -6,7 +6,6 @@ arm on such a device takes it from there into its execution block, and keeps it.
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
 from contextlib import suppress
@@ -19,14 +18,13 @@ import torch
 from ablation.errors import UserError
 from ablation.execution import Execution, device_name
 from ablation.graphs import GraphedStep, suits
+from ablation.kernels import FEW_STEPS, slug
 from ablation.records import now
 from ablation.run import Run, RunPaths, read_json, write_json
 from ablation.settings import Settings
 from ablation.step import WholeStep, first_network, optimiser_of
 
 LAYOUTS = ("channels_last", "contiguous")
-FEW_STEPS = 200
-"""A shorter run would not earn back what measuring costs."""
 CLEAR = 0.95
 """Of the time with channels last: what takes longer is no clear win, and noise could undo it."""
 ROUNDS, ROUND_SECONDS = 5, 0.1
@@ -67,11 +65,7 @@ def of_block(execution: Execution, block: dict[str, Any]) -> Execution:
 def layout_file(study: Path, run: Run, execution: Execution, images: int) -> Path:
     """Where an arm's layout on this kind of device is written down."""
     name = f"{run.design.name}, batch {images}, {execution.precision}"
-    return study / "layouts" / _slug(device_name(execution.device)) / f"{_slug(name)}.json"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return study / "layouts" / slug(device_name(execution.device)) / f"{slug(name)}.json"
 
 
 def read_layout(file: Path) -> str:

@@ -68,7 +68,7 @@ ABLATION = {
     "kernels": May("execution packing records run", heavy="top"),
     "step": May("design family data execution loss network packing recipe", heavy="top"),
     "graphs": May("family data network step", heavy="top"),
-    "layouts": May("execution graphs records run settings step", heavy="top"),
+    "layouts": May("execution graphs kernels records run settings step", heavy="top"),
     "prefetch": May("data", heavy="top"),
     "mps": May(),
     "stopwatch": May("design solver family execution recipe step", heavy="top"),
